@@ -1,0 +1,133 @@
+"""The settings of one process, from the environment and `.env`, checked before it starts."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, TypeVar, cast
+
+from dotenv import dotenv_values
+from dotenv.parser import parse_stream
+
+from bot.errors import ConfigurationError
+from bot.inference.tools import FAMILIES, FamilyName
+from bot.inference.types import QUANTIZATIONS, Quantization
+
+T = TypeVar("T")
+
+LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Settings:
+    """Every variable of the environment that the bot reads, under its name there in lower case."""
+
+    discord_token: str | None = None
+    flux_models: FamilyName = "flux"
+    hf_token: str | None = None
+    device: str = "auto"
+    gpu_memory_gb: float | None = None
+    host_memory_gb: float | None = None
+    quantization: Quantization = "8-bit"
+    data_dir: Path = Path("data")
+    dev_guild_id: int | None = None
+    executor: Literal["local"] = "local"
+    log_level: str = "INFO"
+    log_format: Literal["text", "json"] = "text"
+
+    def require_token(self) -> str:
+        """Return DISCORD_TOKEN; raise ConfigurationError without one."""
+        if self.discord_token is None:
+            raise ConfigurationError(
+                "DISCORD_TOKEN",
+                "is not set",
+                "the token of your application, from its page Bot in Discord's developer portal;"
+                " `python -m bot playground` needs none",
+            )
+        return self.discord_token
+
+
+def load_settings(
+    environment: Mapping[str, str] = os.environ, env_file: Path = Path(".env")
+) -> Settings:
+    """Read the settings; what the environment says goes before what the file says.
+
+    Raise ConfigurationError, which names the variable, for the first value that is not allowed.
+    """
+    values = _read_env_file(env_file) | dict(environment)
+
+    def read(name: str, parse: Callable[[str], T], allowed: str, default: T) -> T:
+        text = values.get(name, "").strip()
+        if not text:
+            return default
+        try:
+            return parse(text)
+        except ValueError:
+            raise ConfigurationError(name, f"is `{text}`", allowed) from None
+
+    def choice(name: str, allowed: tuple[str, ...], default: str) -> str:
+        return read(name, _one_of(allowed), ", ".join(allowed), default)
+
+    size = "a number of gigabytes above 0, or empty for what the machine has"
+    return Settings(
+        discord_token=read("DISCORD_TOKEN", str, "a token", None),
+        flux_models=cast(FamilyName, choice("FLUX_MODELS", tuple(FAMILIES), "flux")),
+        hf_token=read("HF_TOKEN", str, "a token", None),
+        device=read("DEVICE", _device, "auto, cuda, cuda:0 and so on, mps, cpu", "auto"),
+        gpu_memory_gb=read("GPU_MEMORY_GB", _positive, size, None),
+        host_memory_gb=read("HOST_MEMORY_GB", _positive, size, None),
+        quantization=cast(Quantization, choice("QUANTIZATION", QUANTIZATIONS, "8-bit")),
+        data_dir=read("DATA_DIR", Path, "a folder", Path("data")),
+        dev_guild_id=read("DEV_GUILD_ID", _snowflake, "the id of a server, digits alone", None),
+        executor=cast(Literal["local"], choice("EXECUTOR", ("local",), "local")),
+        log_level=choice("LOG_LEVEL", LOG_LEVELS, "INFO"),
+        log_format=cast(Literal["text", "json"], choice("LOG_FORMAT", ("text", "json"), "text")),
+    )
+
+
+def _read_env_file(path: Path) -> dict[str, str]:
+    if not path.is_file():
+        return {}
+    name = str(path)
+    try:
+        with path.open(encoding="utf-8") as stream:
+            broken = next((b for b in parse_stream(stream) if b.error), None)
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(name, f"cannot be read ({error})", "a UTF-8 text file") from error
+    if broken is not None:
+        raise ConfigurationError(
+            name, f"has a fault in line {broken.original.line}", "lines of the form NAME=value"
+        )
+    return {key: value for key, value in dotenv_values(path).items() if value is not None}
+
+
+def _one_of(allowed: tuple[str, ...]) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        for value in allowed:
+            if text.lower() == value.lower():
+                return value
+        raise ValueError(text)
+
+    return parse
+
+
+def _device(text: str) -> str:
+    if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", text):
+        raise ValueError(text)
+    return text
+
+
+def _positive(text: str) -> float:
+    number = float(text)
+    if not 0 < number < float("inf"):
+        raise ValueError(text)
+    return number
+
+
+def _snowflake(text: str) -> int:
+    if not re.fullmatch(r"\d{15,20}", text):
+        raise ValueError(text)
+    return int(text)

@@ -1,0 +1,148 @@
+"""Errors whose `str()` is a sentence for the person who asked: what happened, what to try.
+
+BotError
+├── ConfigurationError            a variable of the environment is missing or wrong
+├── DiscordUnreachable            nobody answers at the start
+├── RequestError                  an option of a command is out of its range
+│   └── UnsupportedQuantization
+├── InferenceError                the request was right, but no picture came of it
+│   ├── ModelUnavailable
+│   ├── OutOfMemory
+│   ├── UnusablePicture
+│   └── WorkerDied
+├── JobError                      a button or command names a job that cannot be acted on
+└── StorageError                  the data folder cannot be used
+    └── DiskFull
+
+Anything that is not a BotError is a defect: it is logged with its traceback and shown as one
+neutral sentence with a reference.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+class BotError(Exception):
+    """An error made to be read by the person who caused or met it."""
+
+
+class ConfigurationError(BotError):
+    """A variable of the environment is missing or has a value that is not allowed."""
+
+    def __init__(self, variable: str, problem: str, allowed: str) -> None:
+        super().__init__(variable, problem, allowed)
+        self.variable = variable
+
+    def __str__(self) -> str:
+        variable, problem, allowed = self.args
+        return f"{variable} {problem}. Allowed: {allowed}."
+
+
+class DiscordUnreachable(BotError):
+    """Discord does not answer at the start."""
+
+    def __str__(self) -> str:
+        return f"Discord cannot be reached: {self.args[0]}. Check the network and start again."
+
+
+class RequestError(BotError):
+    """An option of a command has a value that the tool does not take."""
+
+    def __init__(self, problem: str, advice: str) -> None:
+        super().__init__(problem, advice)
+
+    def __str__(self) -> str:
+        return " ".join(self.args)
+
+
+class UnsupportedQuantization(RequestError):
+    """Only 8-bit weights, or none quantised, give stable pictures."""
+
+    def __init__(self, asked: str) -> None:
+        Exception.__init__(self, asked)
+
+    def __str__(self) -> str:
+        return (
+            f"Quantization `{self.args[0]}` is not offered: below 8 bits FLUX.1 was not stable. "
+            "Use `8-bit`, or `None` for full precision."
+        )
+
+
+class InferenceError(BotError):
+    """A request in order from which no picture came."""
+
+
+class ModelUnavailable(InferenceError):
+    """The weights of a model could not be loaded."""
+
+    def __init__(self, repo_id: str, reason: str) -> None:
+        super().__init__(repo_id, reason)
+
+    def __str__(self) -> str:
+        repo_id, reason = self.args
+        return f"The model {repo_id} could not be loaded: {reason}"
+
+
+class OutOfMemory(InferenceError):
+    """The device has no room for the model or for the picture."""
+
+    def __init__(self, needed: str) -> None:
+        super().__init__(needed)
+
+    def __str__(self) -> str:
+        return (
+            f"The memory of the device is not enough {self.args[0]}. "
+            "Try a smaller size, a lower count, or `quantization: 8-bit`."
+        )
+
+
+class UnusablePicture(InferenceError):
+    """The model gave numbers that are not a picture, in full precision too."""
+
+    def __str__(self) -> str:
+        return (
+            "The model gave no usable picture, in full precision neither. "
+            "Try another seed or fewer steps."
+        )
+
+
+class WorkerDied(InferenceError):
+    """The process that owns the device ended while it worked on a job, or before it was ready."""
+
+    def __init__(self, exit_code: int | None, *, starting: bool = False) -> None:
+        super().__init__(exit_code)
+        self.starting = starting
+
+    def __str__(self) -> str:
+        if self.starting:
+            return (
+                f"The inference process could not be started (exit code {self.args[0]}). "
+                "The operator finds the reason in the log."
+            )
+        return (
+            f"The inference process ended while it worked on this (exit code {self.args[0]}). "
+            "It has been started again: please send the command once more."
+        )
+
+
+class JobError(BotError):
+    """A job that is unknown, or over, or another member's."""
+
+
+class StorageError(BotError):
+    """The data folder cannot be used."""
+
+    def __init__(self, folder: Path, reason: str) -> None:
+        super().__init__(folder, reason)
+
+    def __str__(self) -> str:
+        folder, reason = self.args
+        return f"The data folder {folder} cannot be used: {reason}. Mend it, or set DATA_DIR."
+
+
+class DiskFull(StorageError):
+    """There is no room left for a picture or a row."""
+
+    def __str__(self) -> str:
+        return f"The disk that holds {self.args[0]} is full: this is not kept in the history."

@@ -1,0 +1,20 @@
+"""Numbers as people read them."""
+
+from __future__ import annotations
+
+
+def format_bytes(count: float) -> str:
+    """Return a size with one decimal: 16.7 GB, 8.8 MB."""
+    if abs(count) >= 1e8:
+        return f"{count / 1e9:.1f} GB"
+    return f"{count / 1e6:.1f} MB"
+
+
+def format_seconds(seconds: float) -> str:
+    """Return a duration: 0.16 s, 4.2 s, 3 min 20 s."""
+    if seconds < 1:
+        return f"{seconds:.2f} s"
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s"

@@ -1,0 +1,104 @@
+"""Settings: what the environment says, and the one sentence for what it may not say."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from bot.config import Settings, load_settings
+from bot.errors import ConfigurationError
+
+NOWHERE = Path("does-not-exist.env")
+
+
+def test_an_empty_environment_gives_the_defaults() -> None:
+    assert load_settings({}, NOWHERE) == Settings()
+
+
+def test_values_are_read_and_converted() -> None:
+    settings = load_settings(
+        {
+            "FLUX_MODELS": "tiny",
+            "DEVICE": "cuda:1",
+            "GPU_MEMORY_GB": "15.5",
+            "QUANTIZATION": "none",
+            "DATA_DIR": "/srv/flux",
+            "DEV_GUILD_ID": "123456789012345678",
+            "LOG_LEVEL": "debug",
+        },
+        NOWHERE,
+    )
+    assert settings == Settings(
+        flux_models="tiny",
+        device="cuda:1",
+        gpu_memory_gb=15.5,
+        quantization="None",
+        data_dir=Path("/srv/flux"),
+        dev_guild_id=123456789012345678,
+        log_level="DEBUG",
+    )
+
+
+def test_the_environment_goes_before_the_file(tmp_path: Path) -> None:
+    file = tmp_path / ".env"
+    file.write_text("FLUX_MODELS=tiny\nLOG_FORMAT=json\n")
+    settings = load_settings({"FLUX_MODELS": "flux"}, file)
+    assert (settings.flux_models, settings.log_format) == ("flux", "json")
+
+
+def test_an_empty_value_is_no_value() -> None:
+    assert load_settings({"GPU_MEMORY_GB": "", "DEVICE": " "}, NOWHERE) == Settings()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("FLUX_MODELS", "large"),
+        ("DEVICE", "gpu"),
+        ("GPU_MEMORY_GB", "much"),
+        ("GPU_MEMORY_GB", "-1"),
+        ("HOST_MEMORY_GB", "nan"),
+        ("HOST_MEMORY_GB", "inf"),
+        ("QUANTIZATION", "4-bit"),
+        ("DEV_GUILD_ID", "my server"),
+        ("EXECUTOR", "cloud"),
+        ("LOG_LEVEL", "loud"),
+        ("LOG_FORMAT", "xml"),
+    ],
+)
+def test_a_wrong_value_is_named_with_what_is_allowed(name: str, value: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        load_settings({name: value}, NOWHERE)
+    sentence = str(caught.value)
+    assert sentence.startswith(f"{name} is `{value}`. Allowed: ")
+    assert "\n" not in sentence
+
+
+def test_a_missing_token_is_missed_only_when_it_is_needed() -> None:
+    settings = load_settings({}, NOWHERE)
+    with pytest.raises(ConfigurationError, match=r"^DISCORD_TOKEN is not set\."):
+        settings.require_token()
+
+
+def test_a_broken_env_file_is_named_with_its_line(tmp_path: Path) -> None:
+    file = tmp_path / ".env"
+    file.write_text("DEVICE=cpu\n'unfinished = x\n")
+    with pytest.raises(ConfigurationError, match=r"\.env has a fault in line 2\."):
+        load_settings({}, file)
+
+
+def test_an_env_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / ".env"
+    file.write_bytes(b"\xff\xfe\x00D")
+    with pytest.raises(ConfigurationError, match="cannot be read"):
+        load_settings({}, file)
+
+
+def test_the_example_names_every_variable_and_is_itself_valid() -> None:
+    example = Path(__file__).parents[1] / ".env.example"
+    named = set(re.findall(r"^([A-Z_]+)=", example.read_text(), re.MULTILINE))
+    assert named == {field.name.upper() for field in fields(Settings)}
+    assert load_settings({}, example) == Settings()
