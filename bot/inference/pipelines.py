@@ -1,0 +1,263 @@
+"""What is on the device: components loaded once, shared between the tools, evicted by a budget.
+
+A stage of a job (encode, denoise, decode) asks for the few components that it needs. They are
+loaded on first use, kept, and moved to the device; when the budget is short, the least recently
+used of the others leaves for host memory, and from there it is dropped.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from diffusers import (
+    AutoencoderKL,
+    FlowMatchEulerDiscreteScheduler,
+    FluxPipeline,
+    FluxTransformer2DModel,
+)
+from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
+from transformers import CLIPTextModel, CLIPTokenizer, T5EncoderModel, T5TokenizerFast
+
+from bot.errors import ModelUnavailable, OutOfMemory
+from bot.inference import memory
+from bot.inference.quantization import Loaded, load_quantized
+from bot.inference.tools import SHARED_REPO, Family, Tool
+from bot.inference.types import Quantization, Weights
+from bot.units import format_bytes
+
+_log = logging.getLogger(__name__)
+
+
+class Key(NamedTuple):
+    """Names one set of weights: the part of a repository, and how it is quantised."""
+
+    repo_id: str
+    part: str
+    quantization: Quantization
+
+
+@dataclass(slots=True)
+class Component:
+    """One set of weights and where it lies."""
+
+    loaded: Loaded
+    on_device: bool = False
+
+    @property
+    def bytes(self) -> int:
+        """What the weights take, wherever they lie."""
+        return self.loaded.weights.actual
+
+
+_MODELS: dict[str, type[Any]] = {
+    "transformer": FluxTransformer2DModel,
+    "text_encoder": CLIPTextModel,
+    "text_encoder_2": T5EncoderModel,
+    "vae": AutoencoderKL,
+}
+
+_QUANTIZED = frozenset({"transformer", "text_encoder_2"})
+"""CLIP is 1 % of the weights, the autoencoder is convolutions: 8 bits would save next to nothing."""
+
+
+class Pipelines:
+    """Owns the components of one device and builds diffusers pipelines from them.
+
+    `device_budget` and `host_budget` are bytes of weights. On the CPU both are the same memory, and
+    what leaves is dropped at once.
+    """
+
+    def __init__(
+        self,
+        family: Family,
+        *,
+        device: torch.device,
+        dtype: torch.dtype,
+        device_budget: int,
+        host_budget: int,
+        token: str | None = None,
+    ) -> None:
+        self._family = family
+        self._device = device
+        self._dtype = dtype
+        self._device_budget = device_budget
+        self._host_budget = 0 if device.type == "cpu" else host_budget
+        self._token = token
+        self._components: OrderedDict[Key, Component] = OrderedDict()  # least recently used first
+        self._tokenizers: dict[str, Any] = {}
+        self._schedulers: dict[str, FlowMatchEulerDiscreteScheduler] = {}
+
+    def text_encoders(self, quantization: Quantization) -> tuple[FluxPipeline, list[Loaded]]:
+        """Return a pipeline that can `encode_prompt` and nothing else, and what it holds."""
+        clip, t5 = self._acquire(
+            Key(SHARED_REPO, "text_encoder", "None"),
+            Key(SHARED_REPO, "text_encoder_2", quantization),
+        )
+        pipeline = FluxPipeline(
+            scheduler=self._scheduler(SHARED_REPO),
+            vae=None,
+            text_encoder=clip.module,
+            tokenizer=self._tokenizer("tokenizer", CLIPTokenizer),
+            text_encoder_2=t5.module,
+            tokenizer_2=self._tokenizer("tokenizer_2", T5TokenizerFast),
+            transformer=None,
+        )
+        return pipeline, [clip, t5]
+
+    def denoiser(self, tool: Tool, quantization: Quantization) -> tuple[FluxPipeline, list[Loaded]]:
+        """Return a pipeline that takes prompt embeddings and gives latents, and what it holds."""
+        (transformer,) = self._acquire(Key(tool.repo_id, "transformer", quantization))
+        pipeline = FluxPipeline(
+            scheduler=self._scheduler(tool.repo_id),
+            vae=None,
+            text_encoder=None,
+            tokenizer=None,
+            text_encoder_2=None,
+            tokenizer_2=None,
+            transformer=transformer.module,
+        )
+        pipeline.set_progress_bar_config(disable=True)
+        return pipeline, [transformer]
+
+    def autoencoder(self) -> tuple[AutoencoderKL, list[Loaded]]:
+        """Return the autoencoder on the device, and what it holds."""
+        (vae,) = self._acquire(Key(SHARED_REPO, "vae", "None"))
+        return vae.module, [vae]
+
+    @property
+    def resident(self) -> Weights:
+        """The weights on the device now."""
+        return memory.total([c.loaded.weights for c in self._components.values() if c.on_device])
+
+    @property
+    def resident_keys(self) -> tuple[Key, ...]:
+        """The keys of the components on the device, least recently used first."""
+        return tuple(key for key, c in self._components.items() if c.on_device)
+
+    @property
+    def loaded(self) -> tuple[Key, ...]:
+        """The keys of all components in memory, least recently used first."""
+        return tuple(self._components)
+
+    def evict_all(self) -> None:
+        """Move everything off the device, as after it ran out of memory."""
+        for key in list(self._components):
+            self._evict(key)
+        self._release_cache()
+
+    def _acquire(self, *keys: Key) -> list[Loaded]:
+        """Bring components to the device, all together, and mark them as used last."""
+        for key in keys:
+            if key not in self._components:
+                self._components[key] = Component(self._load(key))
+            self._components.move_to_end(key)
+        wanted = [self._components[key] for key in keys]
+        self._make_room(sum(c.bytes for c in wanted if not c.on_device), keep=keys)
+        for component in wanted:
+            if not component.on_device:
+                component.loaded.module.to(self._device)
+                component.on_device = True
+        self._trim_host(keep=keys)
+        return [component.loaded for component in wanted]
+
+    def _make_room(self, needed: int, *, keep: tuple[Key, ...]) -> None:
+        for key in [k for k in self._components if k not in keep]:
+            if self.resident.actual + needed <= self._device_budget:
+                break
+            if self._components[key].on_device:
+                self._evict(key)
+        self._release_cache()
+        if self.resident.actual + needed > self._device_budget:
+            raise OutOfMemory(
+                f"for the model: {format_bytes(self.resident.actual + needed)} of weights, "
+                f"{format_bytes(self._device_budget)} allowed"
+            )
+
+    def _evict(self, key: Key) -> None:
+        component = self._components[key]
+        if self._host_budget < component.bytes:
+            del self._components[key]
+            _log.info("dropped %s of %s", key.part, key.repo_id)
+            return
+        component.loaded.module.to("cpu")
+        component.on_device = False
+        _log.info("moved %s of %s to host memory", key.part, key.repo_id)
+        self._trim_host(keep=(key,))
+
+    def _trim_host(self, *, keep: tuple[Key, ...]) -> None:
+        waiting = [k for k, c in self._components.items() if not c.on_device]
+        excess = sum(self._components[k].bytes for k in waiting) - self._host_budget
+        for key in (k for k in waiting if k not in keep):
+            if excess <= 0:
+                return
+            excess -= self._components.pop(key).bytes
+            _log.info("dropped %s of %s from host memory", key.part, key.repo_id)
+
+    def _release_cache(self) -> None:
+        if self._device.type == "cuda":
+            torch.cuda.empty_cache()
+        elif self._device.type == "mps":
+            torch.mps.empty_cache()
+
+    def _load(self, key: Key) -> Loaded:
+        start = time.perf_counter()
+        name = f"{key.part} of {key.repo_id}"
+
+        def load() -> torch.nn.Module:
+            model: torch.nn.Module = self._from_pretrained(
+                key.repo_id,
+                _MODELS[key.part].from_pretrained,
+                subfolder=key.part,
+                torch_dtype=self._dtype,
+                use_safetensors=True,
+            )
+            return model.eval().requires_grad_(False)
+
+        wanted: Quantization = key.quantization if key.part in _QUANTIZED else "None"
+        loaded = load_quantized(name, load, wanted)
+        _log.info("%s: loaded in %.1f s", name, time.perf_counter() - start)
+        return loaded
+
+    def _scheduler(self, repo_id: str) -> FlowMatchEulerDiscreteScheduler:
+        """Return a scheduler of its own for each pipeline: it keeps the state of a run."""
+        if repo_id not in self._schedulers:
+            self._schedulers[repo_id] = self._from_pretrained(
+                repo_id, FlowMatchEulerDiscreteScheduler.from_pretrained, subfolder="scheduler"
+            )
+        return FlowMatchEulerDiscreteScheduler.from_config(self._schedulers[repo_id].config)
+
+    def _tokenizer(self, part: str, kind: type[Any]) -> Any:
+        if part not in self._tokenizers:
+            self._tokenizers[part] = self._from_pretrained(
+                SHARED_REPO, kind.from_pretrained, subfolder=part
+            )
+        return self._tokenizers[part]
+
+    def _from_pretrained(self, repo_id: str, load: Callable[..., Any], **options: Any) -> Any:
+        """Call `from_pretrained` for a repository of the family; raise ModelUnavailable."""
+        try:
+            return load(self._family.location(repo_id), token=self._token, **options)
+        except OSError as error:
+            raise ModelUnavailable(repo_id, _explain(repo_id, error)) from error
+
+
+def _explain(repo_id: str, error: BaseException) -> str:
+    causes: list[BaseException] = []
+    cause: BaseException | None = error
+    while cause is not None and cause not in causes:
+        causes.append(cause)
+        cause = cause.__cause__ or cause.__context__
+    if any(isinstance(c, GatedRepoError) or "gated repo" in str(c) for c in causes):
+        return (
+            f"it is gated. The operator accepts its licence at https://huggingface.co/{repo_id} "
+            "and sets HF_TOKEN."
+        )
+    if any(isinstance(c, RepositoryNotFoundError) for c in causes):
+        return "the hub does not know it, or HF_TOKEN has no access to it."
+    return f"{str(error).splitlines()[0] if str(error) else type(error).__name__}"

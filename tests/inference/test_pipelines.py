@@ -1,0 +1,110 @@
+"""What is loaded, shared and evicted, within the budget."""
+
+from __future__ import annotations
+
+import pytest
+
+from bot.errors import OutOfMemory
+from bot.inference.engine import Engine
+from bot.inference.pipelines import Pipelines
+from bot.inference.tools import TOOLS
+
+from .conftest import CPU, PLENTY, ask, make_pipelines
+
+
+def parts(pipelines: Pipelines) -> list[tuple[str, str]]:
+    return [(key.repo_id.rpartition("-")[2], key.part) for key in pipelines.loaded]
+
+
+def everything() -> Pipelines:
+    pipelines = make_pipelines()
+    for model in ("schnell", "dev"):
+        Engine(pipelines, CPU).run(ask(model=model, steps=1))
+    return pipelines
+
+
+def test_the_least_recently_used_leaves_first() -> None:
+    pipelines = make_pipelines(device_budget=everything().resident.actual - 1)
+    for model in ("schnell", "dev"):
+        Engine(pipelines, CPU).run(ask(model=model, steps=1))
+    # the last job used everything but schnell's transformer, yet the encoders are older than it was
+    loaded = parts(pipelines)
+    assert ("dev", "transformer") in loaded
+    assert ("schnell", "vae") in loaded
+    assert len(loaded) < 5
+
+
+def test_the_budget_is_never_exceeded() -> None:
+    budget = everything().resident.actual * 2 // 3
+    pipelines = make_pipelines(device_budget=budget)
+    engine = Engine(pipelines, CPU)
+    highest = 0
+
+    def watch(_: object) -> None:
+        nonlocal highest
+        highest = max(highest, pipelines.resident.actual)
+
+    for model in ("schnell", "dev", "schnell", "dev"):
+        engine.run(ask(model=model, steps=1), report=watch)
+    assert 0 < highest <= budget
+
+
+def test_a_small_budget_gives_the_same_picture() -> None:
+    roomy = Engine(make_pipelines(), CPU).run(ask())
+    largest = max(part.bytes for part in everything()._components.values())
+    tight = Engine(make_pipelines(device_budget=largest), CPU)
+    assert tight.run(ask()).images == roomy.images
+
+
+def test_a_model_that_does_not_fit_at_all_is_refused_with_figures() -> None:
+    with pytest.raises(OutOfMemory, match=r"MB of weights, 1\.0 MB allowed"):
+        Engine(make_pipelines(device_budget=10**6), CPU).run(ask())
+
+
+def test_after_evicting_all_nothing_is_resident(engine: Engine, pipelines: Pipelines) -> None:
+    engine.run(ask())
+    pipelines.evict_all()
+    assert pipelines.resident.actual == 0
+    engine.run(ask())
+
+
+@pytest.fixture
+def two_tiers(monkeypatch: pytest.MonkeyPatch) -> Pipelines:
+    """Pipelines with room for one transformer on the device, and for all in host memory.
+
+    Both are the CPU's memory here; a GPU differs in where `Module.to` moves the weights, not in
+    what is moved and when.
+    """
+    probe = make_pipelines()
+    probe.denoiser(TOOLS["dev"], "8-bit")
+    pipelines = make_pipelines(device_budget=probe.resident.actual + 10**5)
+    monkeypatch.setattr(pipelines, "_host_budget", PLENTY)
+    return pipelines
+
+
+def test_what_leaves_the_device_waits_in_host_memory_and_comes_back(
+    two_tiers: Pipelines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    two_tiers.denoiser(TOOLS["dev"], "8-bit")
+    two_tiers.denoiser(TOOLS["schnell"], "8-bit")
+    assert [key.repo_id for key in two_tiers.resident_keys] == ["black-forest-labs/FLUX.1-schnell"]
+    assert len(two_tiers.loaded) == 2
+    monkeypatch.setattr(Pipelines, "_from_pretrained", None)  # nothing is read from disk again
+    two_tiers.denoiser(TOOLS["dev"], "8-bit")
+    assert [key.repo_id for key in two_tiers.resident_keys] == ["black-forest-labs/FLUX.1-dev"]
+
+
+def test_host_memory_has_its_budget_too(
+    two_tiers: Pipelines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    two_tiers.denoiser(TOOLS["dev"], "8-bit")
+    monkeypatch.setattr(two_tiers, "_host_budget", two_tiers.resident.actual - 1)
+    two_tiers.denoiser(TOOLS["schnell"], "8-bit")
+    assert two_tiers.loaded == two_tiers.resident_keys
+
+
+def test_the_accounted_bytes_are_those_of_the_tensors(pipelines: Pipelines) -> None:
+    _, loaded = pipelines.denoiser(TOOLS["schnell"], "8-bit")
+    transformer = loaded[0].module
+    measured = sum(t.nbytes for t in transformer.state_dict().values())
+    assert loaded[0].weights.actual == pytest.approx(measured, rel=0.01)
