@@ -1,0 +1,238 @@
+"""The seam between the queue and the models: `async for event in executor.run(request)`.
+
+LocalExecutor keeps one worker process a device, so that neither Python's lock, nor an out-of-memory
+error, nor a crashed driver can take the gateway connection down with it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import logging
+import os
+import signal
+import sys
+from collections.abc import AsyncGenerator, AsyncIterator
+from types import TracebackType
+from typing import Protocol, Self
+
+from bot.errors import BotError, WorkerDied
+from bot.inference import protocol
+from bot.inference.protocol import (
+    Cancel,
+    Failed,
+    Happened,
+    Ready,
+    Run,
+    Stopped,
+    WorkerOptions,
+)
+from bot.inference.types import Progress, Request, Result
+
+_log = logging.getLogger(__name__)
+
+_STOP_SECONDS = 5.0
+"""How long a worker may take to end by itself before it is killed."""
+
+
+class Executor(Protocol):
+    """Runs requests; closing the iterator of a run, or cancelling its task, cancels the run."""
+
+    capacity: int
+
+    def run(self, request: Request) -> AsyncGenerator[Progress | Result, None]:
+        """Yield the progress of a request, then its result; raise BotError when none comes."""
+        ...
+
+    async def close(self) -> None:
+        """End all workers."""
+        ...
+
+
+class LocalExecutor:
+    """One worker process for each device of this machine, each with one run at a time."""
+
+    def __init__(self, workers: list[WorkerOptions]) -> None:
+        self.capacity = len(workers)
+        self._workers = [Worker(options) for options in workers]
+        self._free: asyncio.Queue[Worker] = asyncio.Queue()
+
+    async def __aenter__(self) -> Self:
+        for worker in self._workers:
+            worker.start()
+            self._free.put_nowait(worker)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    @property
+    def process_ids(self) -> tuple[int, ...]:
+        """The ids of the worker processes that run now."""
+        return tuple(pid for worker in self._workers if (pid := worker.process_id) is not None)
+
+    async def run(self, request: Request) -> AsyncGenerator[Progress | Result, None]:
+        """Run a request on the first worker that is free."""
+        worker = await self._free.get()
+        try:
+            async with contextlib.aclosing(worker.run(request)) as events:
+                async for event in events:
+                    yield event
+        finally:
+            self._free.put_nowait(worker)
+
+    async def close(self) -> None:
+        """End all workers, by force where they do not end by themselves."""
+        await asyncio.gather(*(worker.close() for worker in self._workers))
+
+
+class Worker:
+    """One worker process: started ahead of need, started again when it dies."""
+
+    def __init__(self, options: WorkerOptions) -> None:
+        self._options = options
+        self._numbers = itertools.count(1)
+        self._life: asyncio.Task[None] | None = None
+        self._process: asyncio.subprocess.Process | None = None
+        self._ready = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._inboxes: dict[int, asyncio.Queue[object]] = {}
+        self._closing = False
+
+    @property
+    def process_id(self) -> int | None:
+        """The id of the process, None while there is none."""
+        return self._process.pid if self._process else None
+
+    def start(self) -> None:
+        """Start the process, without waiting until it is ready."""
+        self._ready.clear()
+        self._life = asyncio.create_task(self._live(), name="inference worker")
+
+    async def run(self, request: Request) -> AsyncGenerator[Progress | Result, None]:
+        """Send a request to the process and yield what it reports.
+
+        When the consumer stops early the worker is told to cancel. It may need until its next step
+        to do so: the next run waits for that, the caller does not.
+        """
+        await self._until_idle()
+        number = next(self._numbers)
+        inbox = self._inboxes[number] = asyncio.Queue()
+        self._idle.clear()
+        try:
+            self._send(Run(number, request))
+            async for event in _events(inbox):
+                yield event
+        finally:
+            del self._inboxes[number]
+            if not self._idle.is_set():
+                self._send(Cancel(number))
+
+    async def close(self) -> None:
+        """End the process, politely first, and wait for it."""
+        self._closing = True
+        process = self._process
+        if process is not None and process.stdin is not None:
+            process.stdin.close()  # the worker ends itself at the end of its standard input
+            try:
+                await asyncio.wait_for(process.wait(), _STOP_SECONDS)
+            except TimeoutError:
+                process.kill()
+        if self._life is not None:
+            await self._life
+
+    async def _until_idle(self) -> None:
+        """Wait for a process that is ready and has no run; raise WorkerDied if it cannot start."""
+        if self._life is None or self._life.done():
+            self.start()
+        assert self._life is not None
+        ready = asyncio.create_task(self._wait_ready_and_idle())
+        try:
+            await asyncio.wait({ready, self._life}, return_when=asyncio.FIRST_COMPLETED)
+            if not ready.done():
+                raise WorkerDied(None, starting=True)
+        finally:
+            ready.cancel()
+
+    async def _wait_ready_and_idle(self) -> None:
+        await self._ready.wait()
+        await self._idle.wait()
+
+    def _send(self, message: object) -> None:
+        # a pipe that broke is the death of the process, which `_live` reports to the run
+        if self._process and self._process.stdin and not self._process.stdin.is_closing():
+            self._process.stdin.write(protocol.pack(message))
+
+    async def _live(self) -> None:
+        """Keep a process alive: start it, hand its messages on, and start it again when it dies.
+
+        A process that dies before it is ready is not started again until the next run asks for it.
+        """
+        while not self._closing:
+            exit_code = await self._live_once()
+            was_ready = self._ready.is_set()
+            self._ready.clear()
+            for inbox in self._inboxes.values():
+                inbox.put_nowait(WorkerDied(exit_code))
+            if self._closing:
+                return
+            _log.error("the inference process ended with exit code %s", exit_code)
+            if not was_ready:
+                return
+
+    async def _live_once(self) -> int:
+        """Run one process from its start to its end and return its exit code."""
+        process = self._process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "bot.inference.worker",
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            # a session of its own: Ctrl-C is for the bot, which then ends the worker
+            start_new_session=True,
+            env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        )
+        try:
+            self._send(self._options)
+            assert process.stdout is not None
+            while True:
+                self._dispatch(await protocol.receive(process.stdout))
+        except (asyncio.IncompleteReadError, ConnectionError):
+            return await process.wait()
+        except BaseException:
+            with contextlib.suppress(ProcessLookupError):
+                process.send_signal(signal.SIGKILL)
+            raise
+        finally:
+            self._process = None
+
+    def _dispatch(self, message: Ready | Happened | Stopped | Failed) -> None:
+        if isinstance(message, Ready):
+            _log.info("the inference process is ready on %s", message.device)
+            self._ready.set()
+            self._idle.set()
+            return
+        if not (isinstance(message, Happened) and isinstance(message.event, Progress)):
+            self._idle.set()
+        # a run that was cancelled has no inbox any more: what it still says is for nobody
+        if inbox := self._inboxes.get(message.number):
+            inbox.put_nowait(message)
+
+
+async def _events(inbox: asyncio.Queue[object]) -> AsyncIterator[Progress | Result]:
+    """Yield the events of one run up to its result; raise what it failed with."""
+    while True:
+        message = await inbox.get()
+        if isinstance(message, WorkerDied):
+            raise message
+        if isinstance(message, Failed):
+            if not isinstance(message.error, BotError):
+                _log.error("the inference process failed:\n%s", message.traceback)
+            raise message.error
+        if isinstance(message, Happened):
+            yield message.event
+            if isinstance(message.event, Result):
+                return

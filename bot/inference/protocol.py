@@ -1,0 +1,101 @@
+"""The messages between the bot and a worker process, and how they travel over its pipes.
+
+A message is a pickled dataclass behind its length. Both ends are this program, and the pipes are
+private to them: nothing that comes from elsewhere is ever unpickled.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import pickle
+import struct
+from dataclasses import dataclass
+from typing import Any, BinaryIO, Literal
+
+from bot.inference.tools import FamilyName
+from bot.inference.types import Progress, Request, Result
+
+_LENGTH = struct.Struct(">I")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WorkerOptions:
+    """What a worker needs to know of the settings; memory in gigabytes, None for what there is."""
+
+    family: FamilyName
+    device: str = "auto"
+    gpu_memory_gb: float | None = None
+    host_memory_gb: float | None = None
+    hf_token: str | None = None
+    log_level: str = "INFO"
+    log_format: Literal["text", "json"] = "text"
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Bot to worker: make this; `number` names the run in all messages about it."""
+
+    number: int
+    request: Request
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """Bot to worker: stop this run at the next step."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """Worker to bot: the device is there, requests may come."""
+
+    device: str
+
+
+@dataclass(frozen=True, slots=True)
+class Happened:
+    """Worker to bot: progress of a run, or its result, which ends it."""
+
+    number: int
+    event: Progress | Result
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """Worker to bot: a run was cancelled, which ends it."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """Worker to bot: a run ended in an error; `traceback` is for the log."""
+
+    number: int
+    error: Exception
+    traceback: str
+
+
+class WorkerError(Exception):
+    """A defect in the worker, with the traceback from there."""
+
+
+def pack(message: object) -> bytes:
+    """Return the bytes of a message."""
+    body = pickle.dumps(message, protocol=pickle.HIGHEST_PROTOCOL)
+    return _LENGTH.pack(len(body)) + body
+
+
+async def receive(reader: asyncio.StreamReader) -> Any:
+    """Return the next message; raise asyncio.IncompleteReadError at the end of the pipe."""
+    (length,) = _LENGTH.unpack(await reader.readexactly(_LENGTH.size))
+    return pickle.loads(await reader.readexactly(length))
+
+
+def read(stream: BinaryIO) -> Any:
+    """Return the next message of a blocking pipe; raise EOFError at its end."""
+    header = stream.read(_LENGTH.size)
+    if len(header) < _LENGTH.size:
+        raise EOFError
+    return pickle.loads(stream.read(_LENGTH.unpack(header)[0]))

@@ -1,0 +1,150 @@
+"""The process that owns a device: requests come by standard input, events leave by its output.
+
+Started by the executor as `python -m bot.inference.worker`. It alone imports torch.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import sys
+import threading
+import traceback
+from typing import TYPE_CHECKING, BinaryIO
+
+from bot.errors import BotError
+from bot.inference import protocol
+from bot.inference.protocol import (
+    Cancel,
+    Failed,
+    Happened,
+    Ready,
+    Run,
+    Stopped,
+    WorkerError,
+    WorkerOptions,
+)
+from bot.logs import configure_logging
+
+if TYPE_CHECKING:
+    from bot.inference.engine import Engine
+
+
+class Inbox:
+    """Reads messages in a thread of its own, so that a cancel arrives while a step runs."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self._runs: queue.SimpleQueue[Run] = queue.SimpleQueue()
+        self._cancelled: set[int] = set()
+        threading.Thread(target=self._read, name="inbox", daemon=True).start()
+
+    def next_run(self) -> Run:
+        """Wait for the next run."""
+        return self._runs.get()
+
+    def is_cancelled(self, number: int) -> bool:
+        """Tell whether a run has been called off."""
+        return number in self._cancelled
+
+    def forget(self, number: int) -> None:
+        """Drop what is known of a run that is over."""
+        self._cancelled.discard(number)
+
+    def _read(self) -> None:
+        while True:
+            try:
+                message = protocol.read(self._stream)
+            except EOFError:
+                # the bot is gone or closes us; the main thread may be deep inside a kernel
+                os._exit(0)
+            if isinstance(message, Run):
+                self._runs.put(message)
+            elif isinstance(message, Cancel):
+                self._cancelled.add(message.number)
+
+
+class Outbox:
+    """Writes messages to the pipe that was standard output when the process began."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+
+    def send(self, message: object) -> None:
+        """Write one message and flush it."""
+        self._stream.write(protocol.pack(message))
+        self._stream.flush()
+
+
+def take_standard_output() -> BinaryIO:
+    """Keep the pipe of standard output for messages; what libraries print goes to the log."""
+    pipe = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    return pipe
+
+
+def build_engine(options: WorkerOptions) -> tuple[Engine, str]:
+    """Import torch, choose the device and return the engine on it, with the device's name."""
+    from bot.inference.devices import choose_device, choose_dtype, quiet_libraries
+
+    quiet_libraries()  # before their import: it is then that they give advice
+
+    from bot.inference.engine import Engine
+    from bot.inference.memory import device_budget, host_budget
+    from bot.inference.pipelines import Pipelines
+    from bot.inference.tools import FAMILIES
+
+    device = choose_device(options.device)
+    pipelines = Pipelines(
+        FAMILIES[options.family],
+        device=device,
+        dtype=choose_dtype(device),
+        device_budget=device_budget(device, options.gpu_memory_gb),
+        host_budget=host_budget(options.host_memory_gb),
+        token=options.hf_token,
+    )
+    return Engine(pipelines, device), str(device)
+
+
+def serve(engine: Engine, inbox: Inbox, outbox: Outbox) -> None:
+    """Run what comes in, one after the other, until the process is ended."""
+    while True:
+        run = inbox.next_run()
+        outbox.send(outcome(engine, run, inbox, outbox))
+        inbox.forget(run.number)
+
+
+def outcome(engine: Engine, run: Run, inbox: Inbox, outbox: Outbox) -> Happened | Stopped | Failed:
+    """Make what a run asks for, sending its progress, and return the message that ends it."""
+    from bot.inference.engine import Cancelled
+
+    try:
+        result = engine.run(
+            run.request,
+            report=lambda progress: outbox.send(Happened(run.number, progress)),
+            cancelled=lambda: inbox.is_cancelled(run.number),
+        )
+    except Cancelled:
+        return Stopped(run.number)
+    except BotError as error:
+        return Failed(run.number, error, traceback.format_exc())
+    except Exception as error:
+        # a defect: its own type may not cross the pipe, so only its text does
+        defect = WorkerError(f"{type(error).__name__}: {error}")
+        return Failed(run.number, defect, traceback.format_exc())
+    return Happened(run.number, result)
+
+
+def main() -> None:
+    """Read the options from standard input and serve."""
+    outbox = Outbox(take_standard_output())
+    options: WorkerOptions = protocol.read(sys.stdin.buffer)
+    configure_logging(options.log_level, options.log_format)
+    inbox = Inbox(sys.stdin.buffer)
+    engine, device = build_engine(options)
+    outbox.send(Ready(device))
+    serve(engine, inbox, outbox)
+
+
+if __name__ == "__main__":
+    main()
