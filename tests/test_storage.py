@@ -1,0 +1,209 @@
+"""The database and the picture files: what is in them is whole, or not there."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sqlite3
+import stat
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bot import storage as storage_module
+from bot.errors import DiskFull, JobError, StorageError
+from bot.inference.types import MemoryStats, Request, Result, Weights
+from bot.storage import Origin, Storage, migrations
+
+REQUEST = Request(
+    tool="dev",
+    prompt="a «cat» 🐈",
+    height=128,
+    width=96,
+    num_inference_steps=28,
+    guidance_scale=3.5,
+    seed=2**32 - 1,
+    count=2,
+)
+ORIGIN = Origin(
+    user_id=1,
+    guild_id=None,
+    channel_id=2**63 - 1,
+    message_id=3,
+    application_id=4,
+    token="token",
+    private=True,
+)
+RESULT = Result(
+    images=(b"first", b"second"),
+    seeds=REQUEST.seeds,
+    seconds={"denoise": 1.5},
+    memory=MemoryStats(
+        device="CPU",
+        peak=3,
+        resident=2,
+        allocated=2,
+        reserved=None,
+        free=5,
+        total=9,
+        weights=Weights(actual=2, bfloat16=4, float32=8),
+    ),
+    quantization="None",
+    fallback_reason="quantising failed",
+)
+
+
+@pytest.fixture
+async def storage(tmp_path: Path) -> AsyncIterator[Storage]:
+    async with Storage.open(tmp_path / "data") as storage:
+        yield storage
+
+
+async def test_a_job_comes_back_as_it_was_given_also_after_a_restart(tmp_path: Path) -> None:
+    async with Storage.open(tmp_path) as storage:
+        job = await storage.add_job(REQUEST, ORIGIN)
+    async with Storage.open(tmp_path) as storage:
+        again = await storage.job(job.id)
+    assert again == job
+    assert (again.request, again.origin, again.state) == (REQUEST, ORIGIN, "queued")
+
+
+async def test_a_finished_job_has_its_pictures_and_what_was_measured(storage: Storage) -> None:
+    job = await storage.add_job(REQUEST, ORIGIN)
+    await storage.start_job(job.id)
+    await storage.finish_job(job.id, RESULT)
+    made = await storage.job(job.id)
+    assert made.state == "made"
+    assert made.outcome is not None
+    assert made.outcome["memory"]["weights"] == {"actual": 2, "bfloat16": 4, "float32": 8}
+    assert made.outcome["fallback_reason"] == "quantising failed"
+    assert made.started_at is not None
+    assert made.finished_at is not None
+    assert made.created_at <= made.started_at <= made.finished_at
+    images = await storage.images(job.id)
+    assert [image.path.read_bytes() for image in images] == [b"first", b"second"]
+    assert [image.seed for image in images] == [2**32 - 1, 0]
+    await storage.mark_delivered(job.id)
+    assert (await storage.job(job.id)).state == "delivered"
+
+
+async def test_a_job_that_ended_otherwise_says_why(storage: Storage) -> None:
+    job = await storage.add_job(REQUEST, ORIGIN)
+    await storage.end_job(job.id, "failed", "out of memory")
+    ended = await storage.job(job.id)
+    assert (ended.state, ended.error) == ("failed", "out of memory")
+
+
+async def test_unfinished_jobs_are_those_that_wait_or_run_in_their_order(storage: Storage) -> None:
+    first, second, third = [await storage.add_job(REQUEST, ORIGIN) for _ in range(3)]
+    await storage.start_job(first.id)
+    await storage.end_job(second.id, "cancelled", "by its owner")
+    assert [job.id for job in await storage.unfinished_jobs()] == [first.id, third.id]
+
+
+async def test_an_unknown_job_is_a_sentence(storage: Storage) -> None:
+    with pytest.raises(JobError, match="not known"):
+        await storage.job(404)
+
+
+async def test_the_folder_is_its_owners_alone(tmp_path: Path) -> None:
+    async with Storage.open(tmp_path / "data"):
+        mode = (tmp_path / "data" / "images").stat().st_mode
+    assert stat.S_IMODE(mode) == 0o700
+
+
+async def test_a_database_from_blank_has_every_migration(tmp_path: Path) -> None:
+    async with Storage.open(tmp_path):
+        pass
+    with sqlite3.connect(tmp_path / "bot.sqlite3") as connection:
+        assert connection.execute("PRAGMA user_version").fetchone() == (len(migrations()),)
+        assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    connection.close()
+
+
+async def test_a_database_of_a_newer_bot_is_left_alone(tmp_path: Path) -> None:
+    async with Storage.open(tmp_path):
+        pass
+    with sqlite3.connect(tmp_path / "bot.sqlite3") as connection:
+        connection.execute("PRAGMA user_version = 999")
+    connection.close()
+    with pytest.raises(StorageError, match="newer version of the bot"):
+        async with Storage.open(tmp_path):
+            pass
+
+
+async def test_a_migration_that_fails_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = [*migrations(), "CREATE TABLE half (id INTEGER); SELECT no_such_function();"]
+    monkeypatch.setattr(storage_module, "migrations", lambda: broken)
+    with pytest.raises(StorageError, match="no_such_function"):
+        async with Storage.open(tmp_path):
+            pass
+    with sqlite3.connect(tmp_path / "bot.sqlite3") as connection:
+        tables = {row[0] for row in connection.execute("SELECT name FROM sqlite_master")}
+        version = connection.execute("PRAGMA user_version").fetchone()
+    connection.close()
+    assert "half" not in tables
+    assert version == (len(broken) - 1,)
+
+
+async def test_a_database_that_is_none_is_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "bot.sqlite3").write_bytes(b"this is no database" * 100)
+    with pytest.raises(StorageError, match="file is not a database"):
+        async with Storage.open(tmp_path):
+            pass
+
+
+async def test_a_folder_that_cannot_be_made_is_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(StorageError, match=r"cannot be used: Not a directory\. Mend it"):
+        async with Storage.open(tmp_path / "file" / "data"):
+            pass
+
+
+async def test_a_folder_without_permission_is_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # root may write anywhere, so the refusal of the kernel is played
+    def refuse(*_: Any, **__: Any) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(storage_module.tempfile, "TemporaryFile", refuse)
+    with pytest.raises(StorageError, match="Permission denied"):
+        async with Storage.open(tmp_path):
+            pass
+
+
+async def test_a_full_disk_leaves_no_half_written_picture(
+    storage: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = await storage.add_job(REQUEST, ORIGIN)
+    fsync, calls = os.fsync, []
+
+    def full_at_second(descriptor: int) -> None:
+        calls.append(descriptor)
+        if len(calls) == 2:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", full_at_second)
+    with pytest.raises(DiskFull, match="not kept in the history"):
+        await storage.finish_job(job.id, RESULT)
+    assert list((tmp_path / "data" / "images").iterdir()) == []
+    assert await storage.images(job.id) == []
+    assert (await storage.job(job.id)).state == "queued"
+    await storage.finish_job(job.id, RESULT)
+
+
+async def test_rows_are_all_written_or_none(storage: Storage) -> None:
+    job = await storage.add_job(REQUEST, ORIGIN)
+    twice = replace(RESULT, seeds=(1, None), images=(b"a", b"b"))  # type: ignore[arg-type]
+    with pytest.raises(StorageError, match="NOT NULL"):
+        await storage.finish_job(job.id, twice)
+    assert await storage.images(job.id) == []
+    await storage.finish_job(job.id, RESULT)
