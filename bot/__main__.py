@@ -1,0 +1,129 @@
+"""The command line: `python -m bot` runs the bot, `python -m bot playground` tries it offline."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import logging
+import signal
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bot import __version__
+from bot.errors import BotError
+
+if TYPE_CHECKING:
+    from bot.config import Settings
+
+STOP_GRACE = 20.0
+"""Seconds that a running job is given to finish when the bot is told to stop."""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m bot", description="A self-hosted Discord bot for the FLUX.1 image tools."
+    )
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    commands.add_parser("run", help="connect to Discord and serve (this is the default)")
+    playground = commands.add_parser(
+        "playground", help="try the bot on a simulated Discord, with the built-in tiny models"
+    )
+    playground.add_argument("--port", type=int, default=8765, help="of the page (default: 8765)")
+    playground.add_argument(
+        "--no-browser", action="store_true", help="print the link without opening it"
+    )
+    playground.add_argument(
+        "--once",
+        metavar="COMMAND",
+        help='run one slash command, as "/generate prompt:a red circle"',
+    )
+    playground.add_argument(
+        "--save", type=Path, metavar="DIR", help="with --once: where to save the pictures"
+    )
+    return parser
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line and return its exit code."""
+    options = build_parser().parse_args(arguments)
+    try:
+        return _dispatch(options)
+    except BotError as error:
+        print(error, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def _dispatch(options: argparse.Namespace) -> int:
+    # imported here: the help must not wait for discord.py
+    from bot.config import load_settings
+    from bot.logs import configure_logging
+
+    settings = load_settings()
+    if options.command == "playground":
+        return _playground(settings, options)
+    configure_logging(settings.log_level, settings.log_format)
+    return asyncio.run(_run(settings))
+
+
+def _playground(settings: Settings, options: argparse.Namespace) -> int:
+    from bot.logs import configure_logging
+
+    configure_logging("WARNING", settings.log_format)
+    settings = replace(settings, flux_models="tiny", log_level="WARNING")
+    if options.once is not None:
+        from bot.playground.once import run_once
+
+        return asyncio.run(run_once(settings, options.once, options.save))
+    from bot.playground.browser import serve
+
+    asyncio.run(serve(settings, port=options.port, open_browser=not options.no_browser))
+    return 0
+
+
+async def _run(settings: Settings) -> int:
+    """Serve on Discord until told to stop, then let the running job finish and say goodbye."""
+    import aiohttp
+    import discord
+
+    from bot.application import application
+    from bot.errors import ConfigurationError, DiscordUnreachable
+
+    token = settings.require_token()
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    async with application(settings) as app, app.client:
+        try:
+            await app.client.login(token)
+        except discord.LoginFailure:
+            raise ConfigurationError(
+                "DISCORD_TOKEN", "is refused by Discord", "the current token of your application"
+            ) from None
+        except (aiohttp.ClientError, discord.HTTPException, OSError) as error:
+            raise DiscordUnreachable(str(error)) from error
+        tasks = {
+            asyncio.create_task(app.client.connect(), name="gateway"),
+            asyncio.create_task(app.work(), name="queue"),
+        }
+        stopped = asyncio.create_task(stop.wait(), name="stop")
+        done, _ = await asyncio.wait({stopped, *tasks}, return_when=asyncio.FIRST_COMPLETED)
+        if stopped in done:
+            logging.getLogger(__name__).info("stopping: the running job may finish")
+            await app.jobs.stop(grace=STOP_GRACE)
+        for task in tasks:
+            task.cancel()
+        for task in tasks:
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,61 @@
+"""The composition root: creates what lives as long as the process, and closes it in reverse."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+from bot.client import FluxBot
+from bot.cogs._buttons import controls
+from bot.config import Settings
+from bot.delivery import Delivery
+from bot.inference.executor import Executor, LocalExecutor
+from bot.inference.protocol import WorkerOptions
+from bot.jobs import Jobs
+from bot.storage import Storage
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Application:
+    """The parts of a running bot."""
+
+    client: FluxBot
+    jobs: Jobs
+    storage: Storage
+    executor: Executor
+
+    async def work(self) -> None:
+        """Work off the queue until cancelled; the client must be logged in."""
+        await self.jobs.run()
+
+
+@asynccontextmanager
+async def application(
+    settings: Settings, executor: Executor | None = None
+) -> AsyncIterator[Application]:
+    """Open the storage, start the worker and build the client, which is not connected yet.
+
+    An `executor` that is given is used instead of one of its own, and left open.
+    """
+    async with AsyncExitStack() as stack:
+        storage = await stack.enter_async_context(Storage.open(settings.data_dir))
+        if executor is None:
+            executor = await stack.enter_async_context(LocalExecutor([worker_options(settings)]))
+        client = FluxBot(settings, storage)
+        jobs = client.jobs = Jobs(storage, executor, Delivery(client, controls).deliver)
+        stack.push_async_callback(jobs.stop, grace=0)
+        yield Application(client=client, jobs=jobs, storage=storage, executor=executor)
+
+
+def worker_options(settings: Settings) -> WorkerOptions:
+    """Return the part of the settings that a worker needs."""
+    return WorkerOptions(
+        family=settings.flux_models,
+        device=settings.device,
+        gpu_memory_gb=settings.gpu_memory_gb,
+        host_memory_gb=settings.host_memory_gb,
+        hf_token=settings.hf_token,
+        log_level=settings.log_level,
+        log_format=settings.log_format,
+    )

@@ -1,0 +1,104 @@
+"""The Discord client: extensions, the command tree, and one funnel for all errors."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+
+import discord
+from discord import app_commands
+from discord.ext import commands
+
+from bot.config import Settings
+from bot.errors import BotError
+from bot.inference.tools import FAMILIES, Family
+from bot.jobs import Jobs, defect_sentence
+from bot.storage import Storage
+
+_log = logging.getLogger(__name__)
+
+EXTENSIONS = ("bot.cogs.generate",)
+
+
+class FluxBot(commands.Bot):
+    """The client, and what its cogs need; `jobs` is set before it starts."""
+
+    jobs: Jobs
+
+    def __init__(self, settings: Settings, storage: Storage) -> None:
+        super().__init__(
+            command_prefix=commands.when_mentioned,
+            help_command=None,
+            tree_cls=FluxTree,
+            # slash commands and buttons need no privileged intent
+            intents=discord.Intents(guilds=True),
+            allowed_mentions=discord.AllowedMentions.none(),
+        )
+        self.settings = settings
+        self.storage = storage
+
+    @property
+    def family(self) -> Family:
+        """The family of weights that the commands offer."""
+        return FAMILIES[self.settings.flux_models]
+
+    async def setup_hook(self) -> None:
+        """Load the cogs and tell Discord of the commands."""
+        for extension in EXTENSIONS:
+            await self.load_extension(extension)
+        if self.settings.dev_guild_id is None:
+            await self.tree.sync()
+        else:
+            guild = discord.Object(self.settings.dev_guild_id)
+            self.tree.copy_global_to(guild=guild)
+            await self.tree.sync(guild=guild)
+
+    async def on_ready(self) -> None:
+        """Say who we are."""
+        _log.info("connected as %s, in %d servers", self.user, len(self.guilds))
+
+
+class FluxTree(app_commands.CommandTree[FluxBot]):
+    """The command tree, whose errors go to the funnel."""
+
+    async def on_error(
+        self, interaction: discord.Interaction[FluxBot], error: app_commands.AppCommandError
+    ) -> None:
+        """Explain an error of a command to who gave it."""
+        await explain(interaction, error)
+
+
+async def explain(interaction: discord.Interaction[FluxBot], error: Exception) -> None:
+    """Answer an interaction that failed with one sentence, seen by its member alone.
+
+    Commands, buttons and modals all end here: a BotError speaks for itself, anything else is logged
+    with its traceback under a reference that the answer names.
+    """
+    if isinstance(error, app_commands.CommandInvokeError):
+        error = error.original
+    if isinstance(error, BotError):
+        text = str(error)
+    elif isinstance(error, app_commands.CommandOnCooldown):
+        text = f"Too fast: please wait {error.retry_after:.0f} seconds."
+    elif isinstance(error, app_commands.CheckFailure):
+        text = "You may not use this here."
+    elif isinstance(error, app_commands.TransformerError):
+        text = f"`{error.value}` is not a value that this option takes."
+    else:
+        reference = secrets.token_hex(4)
+        text = defect_sentence(reference)
+        _log.error("interaction %d, reference %s", interaction.id, reference, exc_info=error)
+    try:
+        await _answer(interaction, text)
+    except discord.HTTPException as failure:
+        _log.warning("interaction %d could not be answered: %s", interaction.id, failure)
+
+
+async def _answer(interaction: discord.Interaction[FluxBot], text: str) -> None:
+    if not interaction.response.is_done():
+        await interaction.response.send_message(text, ephemeral=True)
+    elif interaction.response.type is discord.InteractionResponseType.deferred_channel_message:
+        # the first follow-up of a public "thinking" would be public too: it becomes the answer
+        await interaction.edit_original_response(content=text)
+    else:
+        await interaction.followup.send(text, ephemeral=True)

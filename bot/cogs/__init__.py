@@ -1,0 +1,1 @@
+"""One extension for each tool: they translate Discord to a Request, and nothing more."""

@@ -1,0 +1,119 @@
+"""Fixtures: the real client on a simulated Discord, and one worker process with the tiny models.
+
+simcord waits for whatever the bot's own tasks do, and its clocks stand still. So the queue's task
+is created here, outside of the bot's scope but with simcord's web hook adapter in its context.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import io
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import discord
+import pytest
+import simcord
+from PIL import Image
+
+from bot.application import Application, application, worker_options
+from bot.config import Settings
+from bot.inference.executor import Executor, LocalExecutor
+
+# Several processes compute here, and OpenMP's threads wait for each other by spinning.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scene:
+    """A server with a channel, a member, a moderator and the bot."""
+
+    app: Application
+    env: simcord.Env
+    channel: simcord.ChannelHandle
+    alice: simcord.MemberActor
+    bob: simcord.MemberActor
+    moderator: simcord.MemberActor
+
+    async def generate(self, **options: Any) -> simcord.ResponseMessage:
+        """Send `/generate` as Alice, wait until the queue is empty and return the bot's message."""
+        message = await self.begin(**options)
+        await self.app.jobs.idle()
+        return message
+
+    async def begin(self, **options: Any) -> simcord.ResponseMessage:
+        """Send `/generate` as Alice and return the bot's message as soon as it is queued."""
+        options.setdefault("prompt", "a large red circle on a blue background")
+        result = await self.alice.slash(self.channel, "generate", **options)
+        assert result.response is not None
+        return result.response
+
+    async def refused(self, **options: Any) -> str:
+        """Send `/generate` as Alice and return the private sentence that refuses it."""
+        message = await self.begin(**options)
+        assert message.ephemeral
+        assert not message.embeds
+        assert self.env.errors  # simcord wants errors to be looked at, handled ones too
+        return message.content
+
+
+@asynccontextmanager
+async def open_scene(settings: Settings, executor: Executor) -> AsyncIterator[Scene]:
+    """Start the bot on a simulated server, and fail if it leaves an error that nobody looked at."""
+    async with application(settings, executor) as app:
+        # not simcord.run: its end must come in the context of its start, a fixture's does not
+        env = simcord.Env(app.client, settle_timeout=30.0)
+        await env.start()
+        try:
+            guild = env.create_guild()
+            role = guild.create_role(
+                "moderators", permissions=discord.Permissions(manage_messages=True)
+            )
+            with env.time_context():
+                work = asyncio.create_task(app.work())
+            yield Scene(
+                app=app,
+                env=env,
+                channel=guild.create_text_channel("pictures"),
+                alice=guild.add_member(env.create_user("alice")),
+                bob=guild.add_member(env.create_user("bob")),
+                moderator=guild.add_member(env.create_user("mod"), roles=[role]),
+            )
+            await app.jobs.stop(grace=0)
+            work.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await work
+        finally:
+            await env.shutdown()
+        env._raise_errors_since(env._errors_acknowledged)
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    """Settings with the tiny models and a data folder of the test's own."""
+    return Settings(flux_models="tiny", data_dir=tmp_path / "data", device="cpu")
+
+
+@pytest.fixture(scope="session")
+async def executor() -> AsyncIterator[LocalExecutor]:
+    """One worker process with the tiny models, shared by all tests."""
+    options = worker_options(Settings(flux_models="tiny", device="cpu", log_level="WARNING"))
+    async with LocalExecutor([options]) as executor:
+        yield executor
+
+
+@pytest.fixture
+async def scene(settings: Settings, executor: LocalExecutor) -> AsyncIterator[Scene]:
+    """The bot on a simulated server, with the real tiny models."""
+    async with open_scene(settings, executor) as scene:
+        yield scene
+
+
+def picture(content: bytes) -> Image.Image:
+    """Decode a picture."""
+    return Image.open(io.BytesIO(content)).convert("RGB")

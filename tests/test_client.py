@@ -1,0 +1,136 @@
+"""The client: what Discord is told of it, and the funnel for all errors."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import discord
+import pytest
+
+from bot.config import Settings
+from bot.errors import StorageError
+from bot.inference.executor import LocalExecutor
+from bot.jobs import Jobs
+from tests.conftest import Scene, open_scene
+from tests.doubles import HeldExecutor
+
+
+@pytest.fixture
+async def scene(settings: Settings) -> AsyncIterator[Scene]:
+    async with open_scene(settings, HeldExecutor()) as scene:
+        yield scene
+
+
+def parameters(scene: Scene) -> dict[str, discord.app_commands.Parameter]:
+    (command,) = scene.app.client.tree.get_commands(type=discord.AppCommandType.chat_input)
+    assert isinstance(command, discord.app_commands.Command)
+    return {parameter.name: parameter for parameter in command.parameters}
+
+
+async def test_models_that_the_family_lacks_are_not_offered(scene: Scene) -> None:
+    assert [c.value for c in parameters(scene)["model"].choices] == ["schnell", "dev"]
+
+
+async def test_the_real_family_offers_all_three_in_full_size(settings: Settings) -> None:
+    import dataclasses
+
+    flux = dataclasses.replace(settings, flux_models="flux")
+    async with open_scene(flux, HeldExecutor()) as scene:
+        found = parameters(scene)
+    assert [c.value for c in found["model"].choices] == ["schnell", "dev", "krea"]
+    assert [c.name for c in found["size"].choices] == [
+        "square 1024×1024",
+        "portrait 832×1216",
+        "landscape 1216×832",
+        "tall 768×1344",
+        "wide 1344×768",
+        "small square 512×512",
+    ]
+
+
+async def test_every_option_of_the_contract_is_there_and_described(scene: Scene) -> None:
+    found = parameters(scene)
+    assert list(found) == [
+        "prompt",
+        "model",
+        "size",
+        "steps",
+        "guidance",
+        "seed",
+        "count",
+        "quantization",
+        "private",
+        "spoiler",
+    ]
+    assert [name for name, parameter in found.items() if parameter.required] == ["prompt"]
+    assert all(len(str(parameter.description)) > 5 for parameter in found.values())
+    ranges = {n: (p.min_value, p.max_value) for n, p in found.items() if p.max_value is not None}
+    assert ranges == {
+        "prompt": (1, 2000),
+        "steps": (1, 50),
+        "guidance": (0.0, 10.0),
+        "seed": (0, 4294967295),
+        "count": (1, 4),
+    }
+
+
+async def test_the_bot_asks_for_no_privileged_intent(scene: Scene) -> None:
+    assert scene.app.client.intents == discord.Intents(guilds=True)
+
+
+async def test_an_error_that_was_not_foreseen_is_one_neutral_sentence_with_a_reference(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def fail(*_: object) -> None:
+        raise KeyError("secret detail")
+
+    monkeypatch.setattr(Jobs, "submit", fail)
+    message = await scene.begin()
+    assert scene.env.errors
+    assert "Something went wrong on the bot's side." in message.content
+    assert "secret detail" not in message.content
+    reference = message.content.split("`")[1]
+    assert f"reference {reference}" in caplog.text
+    assert "KeyError: 'secret detail'" in caplog.text
+
+
+async def test_an_error_of_ours_after_the_acknowledgement_replaces_the_thinking(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, settings: Settings
+) -> None:
+    async def fail(*_: object) -> None:
+        raise StorageError(settings.data_dir, "Read-only file system")
+
+    monkeypatch.setattr(Jobs, "submit", fail)
+    message = await scene.begin()
+    assert scene.env.errors
+    assert "cannot be used: Read-only file system. Mend it" in message.content
+    assert len(scene.channel.history(viewer=scene.alice)) == 1
+
+
+async def test_an_error_of_a_button_goes_through_the_same_funnel(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    message = await scene.begin()
+
+    async def fail(*_: object) -> None:
+        raise KeyError("secret detail")
+
+    monkeypatch.setattr(Jobs, "cancel", fail)
+    result = await scene.alice.click(message, label="Cancel")
+    (answer,) = result.followups
+    assert answer.ephemeral
+    assert f"reference {answer.content.split('`')[1]}" in caplog.text
+
+
+async def test_the_executor_is_closed_with_the_application(settings: Settings) -> None:
+    import psutil
+
+    from bot.application import application
+
+    async with application(settings) as app:
+        assert isinstance(app.executor, LocalExecutor)
+        import asyncio
+
+        await asyncio.sleep(0.1)
+        (process_id,) = app.executor.process_ids
+    assert not psutil.pid_exists(process_id)

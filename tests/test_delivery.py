@@ -1,0 +1,110 @@
+"""Job events become edits: throttled, the last one never lost, by another way if one is shut."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from bot import delivery as delivery_module
+from bot.config import Settings
+from bot.inference.types import Progress
+from tests.conftest import Scene, open_scene
+from tests.doubles import HeldExecutor
+
+WEBHOOK = "/webhooks/*/*/messages/*"
+
+
+@pytest.fixture
+def held() -> HeldExecutor:
+    return HeldExecutor()
+
+
+@pytest.fixture
+async def held_scene(settings: Settings, held: HeldExecutor) -> AsyncIterator[Scene]:
+    """The bot on a simulated server, its executor in the test's hand."""
+    async with open_scene(settings, held) as scene:
+        yield scene
+
+
+def edits(scene: Scene) -> int:
+    return sum(r.method == "PATCH" and "/messages/" in r.path for r in scene.env.http_requests)
+
+
+def step(number: int) -> Progress:
+    return Progress(stage="denoise", step=number, total=50, seconds=float(number))
+
+
+async def drained(held: HeldExecutor) -> None:
+    await held.has_taken_all()
+    await asyncio.sleep(0.05)  # for the edit that the last one may have begun
+
+
+async def test_progress_is_edited_in_at_most_once_in_the_interval(
+    held_scene: Scene, held: HeldExecutor
+) -> None:
+    message = await held_scene.begin()
+    before = edits(held_scene)
+    for number in range(1, 50):
+        held.events.put_nowait(step(number))
+    await drained(held)
+    assert edits(held_scene) == before + 1
+    await held.let_finish(0)
+    await held_scene.app.jobs.idle()
+    assert edits(held_scene) == before + 2
+    assert len(message.attachments) == 1
+
+
+async def test_after_the_interval_the_latest_progress_is_shown(
+    held_scene: Scene, held: HeldExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(delivery_module, "PROGRESS_INTERVAL", 0.1)
+    message = await held_scene.begin()
+    for number in (10, 20, 30):
+        held.events.put_nowait(step(number))
+        await drained(held)
+        await asyncio.sleep(0.1)
+    assert "30/50" in (message.embeds[0].description or "")
+    await held.let_finish(0)
+    await held_scene.app.jobs.idle()
+
+
+@pytest.mark.parametrize(("status", "code"), [(401, 50027), (404, 10015)])
+async def test_when_the_interaction_has_expired_the_bot_edits_its_own_message(
+    held_scene: Scene, held: HeldExecutor, status: int, code: int
+) -> None:
+    message = await held_scene.begin()
+    held_scene.env.inject_error("PATCH", WEBHOOK, status=status, code=code, times=None)
+    await held.let_finish(0)
+    await held_scene.app.jobs.idle()
+    assert len(message.attachments) == 1
+    assert len(held_scene.channel.history(viewer=held_scene.alice)) == 1
+    assert (await held_scene.app.storage.job(1)).state == "delivered"
+
+
+async def test_an_expired_private_answer_is_never_shown_in_public(
+    held_scene: Scene, held: HeldExecutor, caplog: pytest.LogCaptureFixture
+) -> None:
+    message = await held_scene.begin(private=True)
+    held_scene.env.inject_error("PATCH", WEBHOOK, status=401, code=50027, times=None)
+    await held.let_finish(0)
+    await held_scene.app.jobs.idle()
+    assert message.attachments == []
+    assert held_scene.channel.history(viewer=held_scene.bob) == []
+    assert (await held_scene.app.storage.job(1)).state == "made"
+    assert "job 1: its message could not be edited" in caplog.text
+
+
+async def test_a_deleted_message_is_logged_and_the_queue_goes_on(
+    held_scene: Scene, held: HeldExecutor, caplog: pytest.LogCaptureFixture
+) -> None:
+    message = await held_scene.begin()
+    await message.message.delete()
+    await held.let_finish(0)
+    await held_scene.app.jobs.idle()
+    assert "job 1: its message could not be edited" in caplog.text
+    second = await held_scene.begin()
+    await held.let_finish(1)
+    await held_scene.app.jobs.idle()
+    assert len(second.attachments) == 1

@@ -1,0 +1,226 @@
+"""The queue: each job runs once, in its order, and its member learns how it ended."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import logging
+import os
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bot import storage as storage_module
+from bot.errors import DiskFull, JobError, OutOfMemory
+from bot.inference.types import Progress, Queued, Result
+from bot.jobs import INTERRUPTED, Ended, Jobs
+from bot.storage import Job, Storage
+
+from .doubles import HeldExecutor, Mailbox, result_for
+from .test_storage import ORIGIN, REQUEST
+
+
+@dataclass
+class Queue:
+    """A queue whose executor and mailbox are the test's."""
+
+    jobs: Jobs
+    executor: HeldExecutor
+    mailbox: Mailbox
+    storage: Storage
+    work: asyncio.Task[None]
+
+    async def submit(self, seed: int = 1) -> Job:
+        return await self.jobs.submit(replace(REQUEST, seed=seed), ORIGIN)
+
+    async def started(self, job: Job) -> None:
+        await self.executor.has_started(job.request)
+
+    def let_finish(self, job: Job) -> None:
+        self.executor.events.put_nowait(result_for(job.request))
+
+    async def state(self, job: Job) -> str:
+        return (await self.storage.job(job.id)).state
+
+
+@pytest.fixture
+async def queue(tmp_path: Path) -> AsyncIterator[Queue]:
+    async with Storage.open(tmp_path) as storage:
+        executor, mailbox = HeldExecutor(), Mailbox()
+        jobs = Jobs(storage, executor, mailbox.deliver)
+        work = asyncio.create_task(jobs.run())
+        yield Queue(jobs, executor, mailbox, storage, work)
+        await jobs.stop(grace=0)
+        work.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await work
+
+
+async def test_a_job_is_a_row_before_its_member_sees_that_it_waits(queue: Queue) -> None:
+    rows: list[Job] = []
+
+    async def look(job: Job, event: object) -> bool:
+        rows.append(await queue.storage.job(job.id))
+        return True
+
+    jobs = Jobs(queue.storage, queue.executor, look)
+    await jobs.submit(REQUEST, ORIGIN)
+    assert [row.state for row in rows] == ["queued"]
+
+
+async def test_jobs_run_one_after_the_other_in_their_order(queue: Queue) -> None:
+    jobs = [await queue.submit(seed) for seed in (1, 2, 3)]
+    for job in jobs:
+        await queue.started(job)
+        queue.let_finish(job)
+    await queue.jobs.idle()
+    assert [request.seed for request in queue.executor.started] == [1, 2, 3]
+    assert [await queue.state(job) for job in jobs] == ["delivered"] * 3
+    assert [e.position for j in jobs for e in queue.mailbox.of(j) if isinstance(e, Queued)] == [
+        1,
+        2,
+        3,
+    ]
+
+
+async def test_the_result_has_the_time_in_the_queue(queue: Queue) -> None:
+    job = await queue.submit()
+    queue.let_finish(job)
+    await queue.jobs.idle()
+    result = queue.mailbox.of(job)[-1]
+    assert isinstance(result, Result)
+    assert list(result.seconds) == ["wait", "denoise"]
+    assert result.seconds["wait"] >= 0
+
+
+async def test_progress_is_passed_on(queue: Queue) -> None:
+    job = await queue.submit()
+    progress = Progress(stage="denoise", step=1, total=4, seconds=0.5)
+    queue.executor.events.put_nowait(progress)
+    queue.let_finish(job)
+    await queue.jobs.idle()
+    assert queue.mailbox.of(job)[1] == progress
+
+
+async def test_a_failure_is_told_and_the_next_job_runs(queue: Queue) -> None:
+    first, second = await queue.submit(1), await queue.submit(2)
+    queue.executor.events.put_nowait(OutOfMemory("for this"))
+    queue.let_finish(second)
+    await queue.jobs.idle()
+    assert queue.mailbox.of(first)[-1] == Ended(state="failed", text=str(OutOfMemory("for this")))
+    assert await queue.state(first) == "failed"
+    assert await queue.state(second) == "delivered"
+
+
+async def test_a_defect_is_told_with_a_reference_that_stands_in_the_log(
+    queue: Queue, caplog: pytest.LogCaptureFixture
+) -> None:
+    job = await queue.submit()
+    queue.executor.events.put_nowait(ZeroDivisionError("secret detail"))
+    await queue.jobs.idle()
+    ended = queue.mailbox.of(job)[-1]
+    assert isinstance(ended, Ended)
+    assert "secret detail" not in ended.text
+    reference = ended.text.split("`")[1]
+    assert f"reference {reference}" in caplog.text
+    assert "ZeroDivisionError: secret detail" in caplog.text
+
+
+async def test_a_running_job_is_cancelled_and_told(queue: Queue) -> None:
+    job = await queue.submit()
+    await queue.started(job)
+    await queue.jobs.cancel(job.id, "Cancelled by mod.")
+    await queue.jobs.idle()
+    assert queue.executor.cancelled == [job.request]
+    assert queue.mailbox.of(job)[-1] == Ended(state="cancelled", text="Cancelled by mod.")
+    assert await queue.state(job) == "cancelled"
+
+
+async def test_a_waiting_job_is_cancelled_without_ever_running(queue: Queue) -> None:
+    first, second = await queue.submit(1), await queue.submit(2)
+    await queue.started(first)
+    await queue.jobs.cancel(second.id, "Cancelled.")
+    queue.let_finish(first)
+    await queue.jobs.idle()
+    assert [request.seed for request in queue.executor.started] == [1]
+    assert await queue.state(second) == "cancelled"
+
+
+async def test_what_is_over_cannot_be_cancelled(queue: Queue) -> None:
+    job = await queue.submit()
+    queue.let_finish(job)
+    await queue.jobs.idle()
+    with pytest.raises(JobError, match="not waiting or running any more"):
+        await queue.jobs.cancel(job.id, "too late")
+    assert await queue.state(job) == "delivered"
+
+
+async def test_stopping_lets_the_running_job_finish_and_tells_those_that_wait(
+    queue: Queue,
+) -> None:
+    first, second = await queue.submit(1), await queue.submit(2)
+    await queue.started(first)
+    stop = asyncio.create_task(queue.jobs.stop(grace=30))
+    await asyncio.sleep(0)
+    queue.let_finish(first)
+    await stop
+    assert await queue.state(first) == "delivered"
+    assert await queue.state(second) == "interrupted"
+    assert queue.mailbox.of(second)[-1] == Ended(state="interrupted", text=INTERRUPTED)
+    with pytest.raises(JobError, match="being stopped"):
+        await queue.submit(3)
+
+
+async def test_stopping_interrupts_what_does_not_finish_in_time(queue: Queue) -> None:
+    job = await queue.submit()
+    await queue.started(job)
+    await queue.jobs.stop(grace=0.05)
+    assert await queue.state(job) == "interrupted"
+    assert queue.mailbox.of(job)[-1] == Ended(state="interrupted", text=INTERRUPTED)
+
+
+async def test_what_an_earlier_process_left_is_told(tmp_path: Path) -> None:
+    async with Storage.open(tmp_path) as storage:
+        waiting = await storage.add_job(REQUEST, ORIGIN)
+        running = await storage.add_job(REQUEST, ORIGIN)
+        await storage.start_job(running.id)
+        mailbox = Mailbox()
+        work = asyncio.create_task(Jobs(storage, HeldExecutor(), mailbox.deliver).run())
+        async with asyncio.timeout(5):
+            while len(mailbox.letters) < 2:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        work.cancel()
+        await asyncio.wait({work})
+        for job in (waiting, running):
+            assert mailbox.of(job) == [Ended(state="interrupted", text=INTERRUPTED)]
+            assert (await storage.job(job.id)).state == "interrupted"
+
+
+async def test_a_full_disk_loses_no_picture_and_is_said(
+    queue: Queue, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.CRITICAL)
+
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    job = await queue.submit()
+    monkeypatch.setattr(storage_module, "write_files", full)
+    queue.let_finish(job)
+    await queue.jobs.idle()
+    result = queue.mailbox.of(job)[-1]
+    assert isinstance(result, Result)
+    assert len(result.images) == 2
+    assert result.notes == (str(DiskFull(queue.storage._folder, "")),)
+
+
+async def test_what_discord_did_not_take_stays_made(queue: Queue) -> None:
+    queue.mailbox.works = False
+    job = await queue.submit()
+    queue.let_finish(job)
+    await queue.jobs.idle()
+    assert await queue.state(job) == "made"
