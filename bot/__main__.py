@@ -16,7 +16,10 @@ from bot import __version__
 from bot.errors import BotError
 
 if TYPE_CHECKING:
+    from bot.application import Application
     from bot.config import Settings
+
+_log = logging.getLogger(__name__)
 
 STOP_GRACE = 20.0
 """Seconds that a running job is given to finish when the bot is told to stop."""
@@ -108,21 +111,29 @@ async def _run(settings: Settings) -> int:
             ) from None
         except (aiohttp.ClientError, discord.HTTPException, OSError) as error:
             raise DiscordUnreachable(str(error)) from error
-        tasks = {
-            asyncio.create_task(app.client.connect(), name="gateway"),
-            asyncio.create_task(app.work(), name="queue"),
-        }
-        stopped = asyncio.create_task(stop.wait(), name="stop")
-        done, _ = await asyncio.wait({stopped, *tasks}, return_when=asyncio.FIRST_COMPLETED)
-        if stopped in done:
-            logging.getLogger(__name__).info("stopping: the running job may finish")
-            await app.jobs.stop(grace=STOP_GRACE)
-        for task in tasks:
-            task.cancel()
-        for task in tasks:
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+        await _serve(app, stop)
     return 0
+
+
+async def _serve(app: Application, stop: asyncio.Event) -> None:
+    """Keep gateway and queue going until `stop` is set; raise what either of them ends with."""
+    stopped = asyncio.create_task(stop.wait(), name="stop")
+    worker = asyncio.create_task(app.executor.ready(), name="worker")
+    serving = {
+        asyncio.create_task(app.client.connect(), name="gateway"),
+        asyncio.create_task(app.work(), name="queue"),
+    }
+    done, _ = await asyncio.wait({stopped, worker, *serving}, return_when=asyncio.FIRST_COMPLETED)
+    if done == {worker} and worker.exception() is None:
+        done, _ = await asyncio.wait({stopped, *serving}, return_when=asyncio.FIRST_COMPLETED)
+    if stopped in done:
+        _log.info("stopping: the running job may finish")
+        await app.jobs.stop(grace=STOP_GRACE)
+    for task in (stopped, worker, *serving):
+        task.cancel()
+    for task in (worker, *serving):
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
 
 
 if __name__ == "__main__":

@@ -60,6 +60,9 @@ class HeldExecutor:
             self.cancelled.append(request)
             raise
 
+    async def ready(self) -> None:
+        """Be ready at once."""
+
     async def has_started(self, request: Request) -> None:
         """Wait until a run of this request has begun."""
         async with asyncio.timeout(10), self._changed:

@@ -26,6 +26,7 @@ from bot.inference.protocol import (
     Ready,
     Run,
     Stopped,
+    Unable,
     WorkerOptions,
 )
 from bot.inference.types import Progress, Request, Result
@@ -40,6 +41,10 @@ class Executor(Protocol):
     """Runs requests; closing the iterator of a run, or cancelling its task, cancels the run."""
 
     capacity: int
+
+    async def ready(self) -> None:
+        """Wait until runs can begin; raise BotError where they never will."""
+        ...
 
     def run(self, request: Request) -> AsyncGenerator[Progress | Result, None]:
         """Yield the progress of a request, then its result; raise BotError when none comes."""
@@ -74,6 +79,10 @@ class LocalExecutor:
         """The ids of the worker processes that run now."""
         return tuple(pid for worker in self._workers if (pid := worker.process_id) is not None)
 
+    async def ready(self) -> None:
+        """Wait until every worker has its device."""
+        await asyncio.gather(*(worker.ready() for worker in self._workers))
+
     async def run(self, request: Request) -> AsyncGenerator[Progress | Result, None]:
         """Run a request on the first worker that is free."""
         worker = await self._free.get()
@@ -101,6 +110,7 @@ class Worker:
         self._idle = asyncio.Event()
         self._inboxes: dict[int, asyncio.Queue[object]] = {}
         self._closing = False
+        self._start_failure: BotError | None = None
 
     @property
     def process_id(self) -> int | None:
@@ -110,6 +120,7 @@ class Worker:
     def start(self) -> None:
         """Start the process, without waiting until it is ready."""
         self._ready.clear()
+        self._start_failure = None
         self._life = asyncio.create_task(self._live(), name="inference worker")
 
     async def run(self, request: Request) -> AsyncGenerator[Progress | Result, None]:
@@ -118,7 +129,10 @@ class Worker:
         When the consumer stops early the worker is told to cancel. It may need until its next step
         to do so: the next run waits for that, the caller does not.
         """
-        await self._until_idle()
+        await self.ready()
+        await self._idle.wait()
+        while not self._ready.is_set():  # it died in the meantime
+            await self.ready()
         number = next(self._numbers)
         inbox = self._inboxes[number] = asyncio.Queue()
         self._idle.clear()
@@ -130,6 +144,19 @@ class Worker:
             del self._inboxes[number]
             if not self._idle.is_set():
                 self._send(Cancel(number))
+
+    async def ready(self) -> None:
+        """Wait for the process to have its device; raise BotError if it ends before that."""
+        if self._life is None or self._life.done():
+            self.start()
+        assert self._life is not None
+        ready = asyncio.create_task(self._ready.wait())
+        try:
+            await asyncio.wait({ready, self._life}, return_when=asyncio.FIRST_COMPLETED)
+            if not ready.done():
+                raise self._start_failure or WorkerDied(None, starting=True)
+        finally:
+            ready.cancel()
 
     async def close(self) -> None:
         """End the process, politely first, and wait for it."""
@@ -143,23 +170,6 @@ class Worker:
                 process.kill()
         if self._life is not None:
             await self._life
-
-    async def _until_idle(self) -> None:
-        """Wait for a process that is ready and has no run; raise WorkerDied if it cannot start."""
-        if self._life is None or self._life.done():
-            self.start()
-        assert self._life is not None
-        ready = asyncio.create_task(self._wait_ready_and_idle())
-        try:
-            await asyncio.wait({ready, self._life}, return_when=asyncio.FIRST_COMPLETED)
-            if not ready.done():
-                raise WorkerDied(None, starting=True)
-        finally:
-            ready.cancel()
-
-    async def _wait_ready_and_idle(self) -> None:
-        await self._ready.wait()
-        await self._idle.wait()
 
     def _send(self, message: object) -> None:
         # a pipe that broke is the death of the process, which `_live` reports to the run
@@ -177,10 +187,12 @@ class Worker:
             self._ready.clear()
             for inbox in self._inboxes.values():
                 inbox.put_nowait(WorkerDied(exit_code))
+            self._idle.set()
             if self._closing:
                 return
             _log.error("the inference process ended with exit code %s", exit_code)
             if not was_ready:
+                self._start_failure = self._start_failure or WorkerDied(exit_code, starting=True)
                 return
 
     async def _live_once(self) -> int:
@@ -209,7 +221,10 @@ class Worker:
         finally:
             self._process = None
 
-    def _dispatch(self, message: Ready | Happened | Stopped | Failed) -> None:
+    def _dispatch(self, message: Ready | Unable | Happened | Stopped | Failed) -> None:
+        if isinstance(message, Unable):
+            self._start_failure = message.error
+            return
         if isinstance(message, Ready):
             _log.info("the inference process is ready on %s", message.device)
             self._ready.set()

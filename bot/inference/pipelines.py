@@ -63,7 +63,7 @@ _MODELS: dict[str, type[Any]] = {
 }
 
 _QUANTIZED = frozenset({"transformer", "text_encoder_2"})
-"""CLIP is 1 % of the weights, the autoencoder is convolutions: 8 bits would save next to nothing."""
+"""CLIP is 1 % of the weights, the autoencoder is convolutions: 8 bits would save nothing there."""
 
 
 class Pipelines:

@@ -12,6 +12,7 @@ import struct
 from dataclasses import dataclass
 from typing import Any, BinaryIO, Literal
 
+from bot.errors import BotError
 from bot.inference.tools import FamilyName
 from bot.inference.types import Progress, Request, Result
 
@@ -75,6 +76,13 @@ class Failed:
     number: int
     error: Exception
     traceback: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unable:
+    """Worker to bot: there will be no run, as with a device that is not there."""
+
+    error: BotError
 
 
 class WorkerError(Exception):

@@ -45,7 +45,8 @@ class Span(Generic[Number]):
             return self.default
         if not self.low <= value <= self.high:
             raise RequestError(
-                f"`{name}` is {value:.10g}, but it goes from {self.low:.10g} to {self.high:.10g} here.",
+                f"`{name}` is {value:.10g}, but it goes from {self.low:.10g} to {self.high:.10g}"
+                " here.",
                 "Choose a value in between, or leave it out.",
             )
         return value

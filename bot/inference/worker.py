@@ -21,6 +21,7 @@ from bot.inference.protocol import (
     Ready,
     Run,
     Stopped,
+    Unable,
     WorkerError,
     WorkerOptions,
 )
@@ -141,7 +142,11 @@ def main() -> None:
     options: WorkerOptions = protocol.read(sys.stdin.buffer)
     configure_logging(options.log_level, options.log_format)
     inbox = Inbox(sys.stdin.buffer)
-    engine, device = build_engine(options)
+    try:
+        engine, device = build_engine(options)
+    except BotError as error:
+        outbox.send(Unable(error))
+        sys.exit(1)
     outbox.send(Ready(device))
     serve(engine, inbox, outbox)
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import signal
+import sys
 import time
 from contextlib import aclosing
 
 import psutil
 import pytest
 
-from bot.errors import ModelUnavailable, WorkerDied
+from bot.errors import ConfigurationError, ModelUnavailable, WorkerDied
 from bot.inference.executor import LocalExecutor
 from bot.inference.protocol import WorkerOptions
 from bot.inference.types import Progress, Result
@@ -101,13 +103,22 @@ async def test_closing_ends_the_process() -> None:
     assert not psutil.pid_exists(process_id)
 
 
-async def test_a_device_that_is_not_there_fails_the_run_and_not_the_bot(
-    capfd: pytest.CaptureFixture[str],
-) -> None:
+async def test_a_device_that_is_not_there_is_named_at_the_start_and_to_each_run() -> None:
+    sentence = r"DEVICE is cuda:7, but PyTorch finds no such device\. Allowed: auto, cuda"
     async with LocalExecutor([WorkerOptions(family="tiny", device="cuda:7")]) as executor:
-        with pytest.raises(WorkerDied, match="could not be started"):
+        with pytest.raises(ConfigurationError, match=sentence):
+            await executor.ready()
+        with pytest.raises(ConfigurationError, match=sentence):
             await result_of(executor)
-    assert "DEVICE is cuda:7, but PyTorch finds no such device" in capfd.readouterr().err
+
+
+async def test_a_process_that_cannot_start_is_reported_with_its_exit_code(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sys, "executable", shutil.which("false"))
+    async with LocalExecutor([WorkerOptions(family="tiny")]) as executor:
+        with pytest.raises(WorkerDied, match=r"could not be started \(exit code 1\)"):
+            await executor.ready()
 
 
 async def test_a_worker_without_a_bot_ends_by_itself() -> None:
