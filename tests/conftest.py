@@ -25,8 +25,8 @@ from bot.application import Application, application, worker_options
 from bot.config import Settings
 from bot.inference.executor import Executor, LocalExecutor
 
-# Several processes compute here, and OpenMP's threads wait for each other by spinning.
-os.environ.setdefault("OMP_NUM_THREADS", "1")
+# As in the worker: several processes compute here, and must not wait for each other by spinning.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 @dataclass(frozen=True, kw_only=True)
