@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 
 import aiohttp
 import discord
@@ -29,10 +29,11 @@ Controls = Callable[[Job, JobEvent], discord.ui.View | None]
 
 @dataclass(slots=True)
 class _Progressing:
-    """The edits for the progress of one job: when the last began, and the one under way."""
+    """Progress of one job: when the last edit began, the one under way, the last preview."""
 
     began: float = 0.0
-    edit: asyncio.Task[bool] | None = field(default=None)
+    edit: asyncio.Task[bool] | None = None
+    preview: bytes | None = None
 
 
 class Delivery:
@@ -60,10 +61,14 @@ class Delivery:
         state = self._progressing.setdefault(job.id, _Progressing())
         # perf_counter: the simulated Discord of tests and playground stops the other clocks
         now = time.perf_counter()
+        # an edit replaces all files: without the last preview it would take that one away
+        state.preview = event.preview or state.preview
         if now - state.began < PROGRESS_INTERVAL or (state.edit and not state.edit.done()):
             return
         state.began = now
-        state.edit = asyncio.create_task(self._edit(job, event), name=f"progress of job {job.id}")
+        state.edit = asyncio.create_task(
+            self._edit(job, replace(event, preview=state.preview)), name=f"progress of job {job.id}"
+        )
 
     async def _edit(self, job: Job, event: JobEvent) -> bool:
         message, controls = compose(job, event), self._controls(job, event)

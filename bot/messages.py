@@ -67,7 +67,8 @@ def compose(job: Job, event: JobEvent) -> Message:
         case Queued():
             return Message(embed=_embed(job, ACCENT, _queued_line(event)))
         case Progress():
-            return Message(embed=_embed(job, ACCENT, progress_line(event)))
+            embed = _embed(job, ACCENT, progress_line(event))
+            return Message(embed=embed, attachments=_preview(job, event))
         case Ended():
             colour = FAULT if event.state == "failed" else QUIET
             return Message(embed=_embed(job, colour, event.text))
@@ -158,6 +159,19 @@ def _quantization(request: Request, result: Result) -> str:
 def _times(result: Result) -> str:
     parts = [f"{stage} {format_seconds(seconds)}" for stage, seconds in result.seconds.items()]
     return f"**{format_seconds(sum(result.seconds.values()))}** in all: {', '.join(parts)}"
+
+
+def _preview(job: Job, progress: Progress) -> tuple[Attachment, ...]:
+    if progress.preview is None:
+        return ()
+    return (
+        Attachment(
+            filename="preview.webp",
+            content=progress.preview,
+            description="A preview of the picture that is being painted",
+            spoiler=job.origin.spoiler,
+        ),
+    )
 
 
 def _attachments(job: Job, result: Result) -> tuple[Attachment, ...]:

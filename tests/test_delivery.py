@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 
@@ -68,6 +69,22 @@ async def test_after_the_interval_the_latest_progress_is_shown(
     assert "30/50" in (message.embeds[0].description or "")
     await held.let_finish(0)
     await held_scene.app.jobs.idle()
+
+
+async def test_a_preview_stays_until_the_picture_takes_its_place(
+    held_scene: Scene, held: HeldExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(delivery_module, "PROGRESS_INTERVAL", 0.0)
+    message = await held_scene.begin(spoiler=True)
+    for event in (replace(step(1), preview=b"a sketch"), step(2)):
+        held.events.put_nowait(event)
+        await drained(held)
+    assert "2/50" in (message.embeds[0].description or "")
+    assert [a.filename for a in message.attachments] == ["SPOILER_preview.webp"]
+    assert await message.attachments[0].read() == b"a sketch"
+    await held.let_finish(0)
+    await held_scene.app.jobs.idle()
+    assert [a.filename for a in message.attachments] == ["SPOILER_schnell-1-1.png"]
 
 
 @pytest.mark.parametrize(("status", "code"), [(401, 50027), (404, 10015)])

@@ -20,6 +20,7 @@ MODEL_ROOMS = {
     "engine",
     "int8",
     "memory",
+    "pictures",
     "pipelines",
     "quantization",
 }

@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-import io
-import json
 import logging
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
-from diffusers import AutoencoderKL, FluxPipeline
-from diffusers.image_processor import VaeImageProcessor
-from PIL import Image, ImageStat
-from PIL.PngImagePlugin import PngInfo
+from diffusers import FluxPipeline
+from PIL import Image
 
 from bot.errors import OutOfMemory, UnusablePicture
 from bot.inference import memory
 from bot.inference.memory import MemoryMeter
+from bot.inference.pictures import decode, decode_preview, describe, encode_png, luminosity
 from bot.inference.pipelines import Pipelines
 from bot.inference.quantization import Loaded
-from bot.inference.tools import TOOLS, Tool
+from bot.inference.tools import TOOLS
 from bot.inference.types import Progress, Quantization, Request, Result, Stage
 
 _log = logging.getLogger(__name__)
@@ -31,7 +29,13 @@ _log = logging.getLogger(__name__)
 BLACK = 2.0
 """Mean luminosity, 0 to 255, under which a picture counts as failed: NaN decodes to 0."""
 
+PREVIEW_SECONDS = 2.0
+"""Between two previews: each costs about a hundredth of that on a GPU."""
+
 Report = Callable[[Progress], None]
+
+Step = Callable[[Callable[[], bytes] | None], None]
+"""Called after a step, with what draws its preview if there can be one."""
 
 
 class Cancelled(Exception):
@@ -104,6 +108,13 @@ class Engine:
             notes=tuple(notes),
         )
 
+    def _preview(self) -> Callable[..., bytes] | None:
+        """Return what decodes previews, None where there is no room beside the transformer."""
+        if not self._pipelines.has_autoencoder:
+            return None
+        vae, _ = self._pipelines.autoencoder()
+        return partial(decode_preview, vae)
+
     def _attempt(self, request: Request, quantization: Quantization, watch: _Watch) -> _Attempt:
         tool = TOOLS[request.tool]
         with watch("load"):
@@ -112,9 +123,14 @@ class Engine:
             embeddings = encode(encoders, request.prompt, tool.max_sequence_length)
             notes = truncation_note(encoders, request.prompt, tool.max_sequence_length)
         with watch("load"):
+            self._pipelines.autoencoder()  # before the transformer, which may push it out again
             denoiser, transformer_parts = self._pipelines.denoiser(tool, quantization)
+            preview = self._preview()
         with watch("denoise", total=request.count * request.num_inference_steps) as step:
-            latents = [denoise(denoiser, request, embeddings, seed, step) for seed in request.seeds]
+            latents = [
+                denoise(denoiser, request, embeddings, seed, step, preview)
+                for seed in request.seeds
+            ]
         with watch("load"):
             vae, vae_parts = self._pipelines.autoencoder()
         with watch("decode"):
@@ -159,14 +175,19 @@ class _Watch:
         self.seconds: defaultdict[str, float] = defaultdict(float)
 
     @contextmanager
-    def __call__(self, stage: Stage, total: int = 0) -> Iterator[Callable[[], None]]:
+    def __call__(self, stage: Stage, total: int = 0) -> Iterator[Step]:
         """Time a stage; the function that it gives is called after each of its `total` steps."""
-        start, done = time.perf_counter(), 0
+        start = previewed = time.perf_counter()
+        done = 0
 
-        def step() -> None:
-            nonlocal done
+        def step(sketch: Callable[[], bytes] | None) -> None:
+            nonlocal done, previewed
             done += 1
-            self._tell(stage, done, total, time.perf_counter() - start)
+            preview = None
+            if sketch is not None and time.perf_counter() - previewed >= PREVIEW_SECONDS:
+                preview = sketch()
+                previewed = time.perf_counter()
+            self._tell(stage, done, total, time.perf_counter() - start, preview)
 
         self._tell(stage, 0, total, 0.0)
         try:
@@ -174,11 +195,15 @@ class _Watch:
         finally:
             self.seconds[stage] += time.perf_counter() - start
 
-    def _tell(self, stage: Stage, step: int, total: int, seconds: float) -> None:
+    def _tell(
+        self, stage: Stage, step: int, total: int, seconds: float, preview: bytes | None = None
+    ) -> None:
         if self._cancelled():
             raise Cancelled
         self._meter.sample()
-        self._report(Progress(stage=stage, step=step, total=total, seconds=seconds))
+        self._report(
+            Progress(stage=stage, step=step, total=total, seconds=seconds, preview=preview)
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -214,15 +239,26 @@ def denoise(
     request: Request,
     embeddings: Embeddings,
     seed: int,
-    step: Callable[[], None],
+    step: Step,
+    preview: Callable[..., bytes] | None = None,
 ) -> torch.Tensor:
     """Draw packed latents (1, height/16 · width/16, 64) from the noise of `seed`.
 
     The noise comes from the CPU's generator, so that a seed means the same on every device.
     """
+    before: torch.Tensor | None = None
 
-    def on_step_end(_: FluxPipeline, __: int, ___: Any, tensors: dict[str, Any]) -> dict[str, Any]:
-        step()
+    def on_step_end(
+        pipeline: FluxPipeline, index: int, _: Any, tensors: dict[str, Any]
+    ) -> dict[str, Any]:
+        nonlocal before
+        after = tensors["latents"]
+        sketch = None
+        if preview is not None and before is not None:
+            sigmas = tuple(pipeline.scheduler.sigmas[index : index + 2].tolist())
+            sketch = partial(preview, before, after, sigmas, request)
+        before = after
+        step(sketch)
         return tensors
 
     latents: torch.Tensor = pipeline(
@@ -237,42 +273,3 @@ def denoise(
         callback_on_step_end=on_step_end,
     ).images
     return latents
-
-
-@torch.inference_mode()
-def decode(vae: AutoencoderKL, latents: torch.Tensor, request: Request) -> Image.Image:
-    """Decode packed latents to a picture, as the last lines of diffusers' FluxPipeline do."""
-    scale_factor = 2 ** (len(vae.config.block_out_channels) - 1)
-    unpacked = FluxPipeline._unpack_latents(latents, request.height, request.width, scale_factor)
-    unpacked = unpacked / vae.config.scaling_factor + vae.config.shift_factor
-    pixels = vae.decode(unpacked.to(vae.dtype), return_dict=False)[0]
-    processor = VaeImageProcessor(vae_scale_factor=2 * scale_factor)
-    image: Image.Image = processor.postprocess(torch.nan_to_num(pixels, nan=-1.0))[0]
-    return image
-
-
-def luminosity(image: Image.Image) -> float:
-    """Return the mean luminosity of a picture, from 0 (black) to 255 (white)."""
-    return float(ImageStat.Stat(image.convert("L")).mean[0])
-
-
-def describe(
-    tool: Tool, request: Request, seed: int, quantization: Quantization
-) -> dict[str, object]:
-    """Return what it takes to make this one picture again."""
-    return asdict(request) | {
-        "seed": seed,
-        "count": 1,
-        "quantization": quantization,
-        "model": tool.repo_id,
-    }
-
-
-def encode_png(image: Image.Image, parameters: dict[str, object]) -> bytes:
-    """Return a picture as PNG, with its parameters as JSON in the text chunk `parameters`."""
-    info = PngInfo()
-    info.add_itxt("parameters", json.dumps(parameters, ensure_ascii=False))
-    buffer = io.BytesIO()
-    # level 1 takes a fifth of the time of level 6 for files that are a tenth larger
-    image.save(buffer, "PNG", pnginfo=info, compress_level=1)
-    return buffer.getvalue()

@@ -42,6 +42,9 @@ class Key(NamedTuple):
     quantization: Quantization
 
 
+_VAE = Key(SHARED_REPO, "vae", "None")
+
+
 @dataclass(slots=True)
 class Component:
     """One set of weights and where it lies."""
@@ -127,8 +130,13 @@ class Pipelines:
 
     def autoencoder(self) -> tuple[AutoencoderKL, list[Loaded]]:
         """Return the autoencoder on the device, and what it holds."""
-        (vae,) = self._acquire(Key(SHARED_REPO, "vae", "None"))
+        (vae,) = self._acquire(_VAE)
         return vae.module, [vae]
+
+    @property
+    def has_autoencoder(self) -> bool:
+        """Whether the autoencoder is on the device now."""
+        return _VAE in self.resident_keys
 
     @property
     def resident(self) -> Weights:

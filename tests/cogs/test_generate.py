@@ -13,6 +13,7 @@ import pytest
 import simcord
 
 from tests.conftest import Scene, picture
+from tools.train_tiny.scoring import Reading, read_picture
 
 
 def fields(message: simcord.ResponseMessage) -> dict[str, str]:
@@ -36,7 +37,9 @@ async def test_the_answer_is_a_picture_with_all_that_it_takes_to_have_it_again(
 ) -> None:
     message = await scene.generate(seed=7)
     (attachment,) = message.attachments
-    assert picture(await attachment.read()).size == (128, 128)
+    image = picture(await attachment.read())
+    assert image.size == (128, 128)
+    assert read_picture(image) == Reading(colour="red", shape="circle", background="blue")
     assert attachment.filename == "schnell-1-1.png"
     shown = fields(message)
     assert shown["Seed"] == "7"

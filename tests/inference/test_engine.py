@@ -7,13 +7,14 @@ import json
 import logging
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
 
 from bot.errors import ModelUnavailable, OutOfMemory, UnusablePicture
 from bot.inference import engine as engine_module
-from bot.inference import quantization
+from bot.inference import pictures, quantization
 from bot.inference.engine import Cancelled, Engine
 from bot.inference.pipelines import Pipelines
 from bot.inference.types import Progress, Result
@@ -106,6 +107,43 @@ def test_a_second_tool_shares_encoders_and_autoencoder(
     before = set(pipelines.loaded)
     engine.run(ask(model="dev", steps=1))
     assert [key.part for key in set(pipelines.loaded) - before] == ["transformer"]
+
+
+def test_previews_come_near_the_final_picture_as_it_is_painted(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine_module, "PREVIEW_SECONDS", 0.0)
+    seen: list[Progress] = []
+    result = engine.run(ask(model="dev", steps=12), report=seen.append)
+    previews = [progress.preview for progress in seen if progress.preview]
+    assert len(previews) == 11  # the first step has nothing to draw a line from
+    final = np.asarray(open_image(result), np.float64)
+    errors = [
+        np.abs(np.asarray(Image.open(io.BytesIO(each)).convert("RGB"), np.float64) - final).mean()
+        for each in previews
+    ]
+    assert errors[-1] < 4
+    assert errors[-1] < errors[len(errors) // 2] < errors[0]
+
+
+def test_previews_are_small_and_keep_the_shape_of_the_picture(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine_module, "PREVIEW_SECONDS", 0.0)
+    monkeypatch.setattr(pictures, "PREVIEW_SIDE", 10)
+    seen: list[Progress] = []
+    engine.run(ask(size="wide"), report=seen.append)
+    preview = next(progress.preview for progress in seen if progress.preview)
+    assert Image.open(io.BytesIO(preview)).size == (80, 48)
+
+
+def test_a_device_without_room_for_both_paints_without_previews(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(engine_module, "PREVIEW_SECONDS", 0.0)
+    tight, seen = Engine(make_pipelines(device_budget=5 * 10**6), CPU), list[Progress]()
+    tight.run(ask(), report=seen.append)
+    assert not any(progress.preview for progress in seen)
 
 
 def test_a_cancelled_job_stops_before_the_next_step_and_decodes_nothing(engine: Engine) -> None:

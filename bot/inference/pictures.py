@@ -1,0 +1,98 @@
+"""Latents become pictures: decoding, previews, and PNG files that say how they came about."""
+
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import asdict
+
+import torch
+from diffusers import AutoencoderKL, FluxPipeline
+from diffusers.image_processor import VaeImageProcessor
+from PIL import Image, ImageStat
+from PIL.PngImagePlugin import PngInfo
+from torch.nn import functional
+
+from bot.inference.tools import Tool
+from bot.inference.types import Quantization, Request
+
+PREVIEW_SIDE = 32
+"""Longer side of a preview in latents: 256 pixels, which decode in milliseconds."""
+
+
+@torch.inference_mode()
+def decode(vae: AutoencoderKL, latents: torch.Tensor, request: Request) -> Image.Image:
+    """Decode packed latents (1, height/16 · width/16, 64) to a picture of the request's size."""
+    return _to_image(vae, _unpack(vae, latents, request))
+
+
+@torch.inference_mode()
+def decode_preview(
+    vae: AutoencoderKL,
+    before: torch.Tensor,
+    after: torch.Tensor,
+    sigmas: tuple[float, float],
+    request: Request,
+) -> bytes:
+    """Return a small WebP of what the model has in mind after a step, from packed latents.
+
+    Flow matching moves on a straight line, x = (1 - sigma) · clean + sigma · noise, so the two ends
+    of an Euler step, with their sigmas, give its value at sigma 0.
+    """
+    velocity = (after - before) / (sigmas[1] - sigmas[0])
+    clean = _unpack(vae, after - sigmas[1] * velocity, request)
+    scale = min(1.0, PREVIEW_SIDE / max(clean.shape[-2:]))
+    size = [max(1, round(side * scale)) for side in clean.shape[-2:]]
+    image = _to_image(vae, functional.interpolate(clean, size=size, mode="area"))
+    buffer = io.BytesIO()
+    image.save(buffer, "WEBP", quality=80)
+    return buffer.getvalue()
+
+
+def luminosity(image: Image.Image) -> float:
+    """Return the mean luminosity of a picture, from 0 (black) to 255 (white)."""
+    return float(ImageStat.Stat(image.convert("L")).mean[0])
+
+
+def describe(
+    tool: Tool, request: Request, seed: int, quantization: Quantization
+) -> dict[str, object]:
+    """Return what it takes to make this one picture again."""
+    return asdict(request) | {
+        "seed": seed,
+        "count": 1,
+        "quantization": quantization,
+        "model": tool.repo_id,
+    }
+
+
+def encode_png(image: Image.Image, parameters: dict[str, object]) -> bytes:
+    """Return a picture as PNG, with its parameters as JSON in the text chunk `parameters`."""
+    info = PngInfo()
+    info.add_itxt("parameters", json.dumps(parameters, ensure_ascii=False))
+    buffer = io.BytesIO()
+    # level 1 takes a fifth of the time of level 6 for files that are a tenth larger
+    image.save(buffer, "PNG", pnginfo=info, compress_level=1)
+    return buffer.getvalue()
+
+
+def _scale_factor(vae: AutoencoderKL) -> int:
+    """Return how many pixels a latent stands for along each side."""
+    return int(2 ** (len(vae.config.block_out_channels) - 1))
+
+
+def _unpack(vae: AutoencoderKL, latents: torch.Tensor, request: Request) -> torch.Tensor:
+    """Return packed latents as (1, 16, height/8, width/8)."""
+    unpacked: torch.Tensor = FluxPipeline._unpack_latents(
+        latents, request.height, request.width, _scale_factor(vae)
+    )
+    return unpacked
+
+
+def _to_image(vae: AutoencoderKL, latents: torch.Tensor) -> Image.Image:
+    """Decode unpacked latents, as the last lines of diffusers' FluxPipeline do; NaN is black."""
+    latents = latents / vae.config.scaling_factor + vae.config.shift_factor
+    pixels = vae.decode(latents.to(vae.dtype), return_dict=False)[0]
+    processor = VaeImageProcessor(vae_scale_factor=2 * _scale_factor(vae))
+    image: Image.Image = processor.postprocess(torch.nan_to_num(pixels, nan=-1.0))[0]
+    return image
