@@ -1,0 +1,141 @@
+"""One command without a browser: what it prints, what it saves, how it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bot.config import Settings
+from bot.errors import BotError, OutOfMemory
+from bot.inference.types import Progress
+from bot.playground.once import converse, run_once
+from bot.playground.simulation import simulation
+from tests.conftest import picture
+from tests.doubles import HeldExecutor
+
+PROMPT = "a large red circle on a blue background"
+
+
+def start(*arguments: str, cwd: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "bot", "playground", "--once", *arguments],
+        cwd=cwd,
+        env=os.environ | {"OMP_NUM_THREADS": "1", "DEVICE": "cpu"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def run(*arguments: str, cwd: Path) -> tuple[int, str, str]:
+    with start(*arguments, cwd=cwd) as process:
+        stdout, stderr = process.communicate(timeout=240)
+    return process.returncode, stdout, stderr
+
+
+def test_a_picture_is_made_shown_and_saved(tmp_path: Path) -> None:
+    code, stdout, stderr = run(
+        f"/generate prompt:{PROMPT} seed:7 model:schnell", "--save", "made/here", cwd=tmp_path
+    )
+    assert (code, stderr) == (0, "")
+    assert f"> {PROMPT}" in stdout
+    assert "Starting" in stdout
+    assert "[Cancel]" in stdout
+    assert "Seed: 7" in stdout
+    last_state = stdout[stdout.rindex("FLUX.1\n") :]
+    assert "[Cancel]" not in last_state
+    (saved,) = (tmp_path / "made" / "here").iterdir()
+    assert f"attachment: {saved.name}" in last_state
+    assert f"saved made/here/{saved.name}" in last_state
+    assert picture(saved.read_bytes()).width >= 64
+
+
+def test_a_refusal_is_one_sentence_and_a_failure(tmp_path: Path) -> None:
+    code, stdout, stderr = run("/generate prompt:x model:sdxl", cwd=tmp_path)
+    assert (code, stdout) == (1, "")
+    assert stderr.startswith("`model` takes one of `schnell`, ")
+    assert len(stderr.splitlines()) == 1
+
+
+def test_a_folder_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    code, stdout, stderr = run("/generate prompt:x", "--save", "file/made", cwd=tmp_path)
+    assert (code, stdout) == (1, "")
+    assert stderr == "The pictures cannot be saved: file/made: Not a directory.\n"
+
+
+def test_a_signal_ends_it_at_once(tmp_path: Path) -> None:
+    with start(f"/generate prompt:{PROMPT} model:dev steps:50 count:4", cwd=tmp_path) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "FLUX.1\n"
+        process.send_signal(signal.SIGINT)
+        _, stderr = process.communicate(timeout=60)
+    assert (process.returncode, stderr) == (130, "")
+
+
+async def test_each_state_is_printed_once(
+    settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    executor = HeldExecutor()
+    executor.events.put_nowait(Progress(stage="denoise", step=1, total=4, seconds=1.0))
+    async with simulation(settings, executor) as room, asyncio.TaskGroup() as group:
+        group.create_task(converse(room, f"/generate prompt:{PROMPT}", None))
+        group.create_task(executor.let_finish(0))
+    states = capsys.readouterr().out.split("FLUX.1\n")[1:]
+    assert len(states) == len(set(states)) >= 2
+    assert "attachment:" in states[-1]
+
+
+@pytest.mark.parametrize(
+    ("command", "sentence"),
+    [
+        ("/genrate prompt:x", "There is no command `/genrate`: the bot offers `"),
+        ("/generate seed:7", "`/generate` needs `prompt` as well."),
+        ("/generate prompt:x steps:99", "`steps` takes a whole number from 1 to 50, not `99`."),
+        ("/generate prompt:x model:schnell steps:13", "`steps` is 13, but it goes from 1 to 12"),
+    ],
+)
+async def test_what_the_bot_would_refuse_is_refused(
+    command: str, sentence: str, settings: Settings
+) -> None:
+    executor = HeldExecutor()
+    async with simulation(settings, executor) as room:
+        with pytest.raises(BotError) as raised:
+            await converse(room, command, None)
+    assert str(raised.value).startswith(sentence)
+    assert executor.started == []
+
+
+async def test_without_its_packages_it_says_how_to_install_them(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "simcord", None)
+    assert await run_once(settings, "/generate prompt:x", None) == 1
+    assert capsys.readouterr().err == (
+        "The playground needs packages of its own: run pip install -e '.[playground]' first.\n"
+    )
+
+
+async def test_a_job_that_fails_raises_its_sentence(settings: Settings) -> None:
+    executor = HeldExecutor()
+    failure = OutOfMemory("for this picture")
+    executor.events.put_nowait(failure)
+    async with simulation(settings, executor) as room:
+        with pytest.raises(BotError) as raised:
+            await converse(room, f"/generate prompt:{PROMPT}", None)
+    assert str(raised.value) == str(failure)
+
+
+async def test_a_defect_is_the_neutral_sentence(settings: Settings) -> None:
+    executor = HeldExecutor()
+    executor.events.put_nowait(ZeroDivisionError("secret"))
+    async with simulation(settings, executor) as room:
+        with pytest.raises(BotError, match="Something went wrong") as raised:
+            await converse(room, f"/generate prompt:{PROMPT}", None)
+    assert "secret" not in str(raised.value)
