@@ -53,7 +53,10 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line and return its exit code."""
-    options = build_parser().parse_args(arguments)
+    parser = build_parser()
+    options = parser.parse_args(arguments)
+    if options.command == "playground" and options.save and options.once is None:
+        parser.error("--save goes with --once")
     try:
         return _dispatch(options)
     except BotError as error:

@@ -142,7 +142,7 @@ def _result_embed(job: Job, result: Result) -> discord.Embed:
     _field(embed, "Memory", memory_line(result.memory), inline=False)
     if result.notes:
         _field(embed, "Note", "\n".join(result.notes), inline=False)
-    return embed.set_footer(text=f"Job {job.id} · {TOOLS[request.tool].licence}")
+    return embed.set_footer(text=f"Job {job.id}")
 
 
 def _field(embed: discord.Embed, name: str, value: str, *, inline: bool = True) -> None:

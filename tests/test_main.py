@@ -65,3 +65,9 @@ def test_a_data_folder_that_cannot_be_used_is_one_sentence(tmp_path: Path) -> No
 @pytest.mark.parametrize("arguments", [["--version"], ["--help"], ["playground", "--help"]])
 def test_asking_is_no_error(arguments: list[str], tmp_path: Path) -> None:
     assert run(*arguments, cwd=tmp_path).returncode == 0
+
+
+def test_save_without_once_is_refused(tmp_path: Path) -> None:
+    done = run("playground", "--save", ".", cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.endswith("--save goes with --once\n")

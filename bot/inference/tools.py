@@ -63,10 +63,7 @@ class Tool:
     steps: Span[int]
     guidance: Span[float] | None
     max_sequence_length: int
-    licence: str
 
-
-_NON_COMMERCIAL = "FLUX.1-dev non-commercial"
 
 TOOLS: Mapping[str, Tool] = MappingProxyType(
     {
@@ -80,7 +77,6 @@ TOOLS: Mapping[str, Tool] = MappingProxyType(
                 steps=Span(1, 12, 4),
                 guidance=None,
                 max_sequence_length=256,
-                licence="Apache-2.0",
             ),
             Tool(
                 name="dev",
@@ -90,7 +86,6 @@ TOOLS: Mapping[str, Tool] = MappingProxyType(
                 steps=Span(1, 50, 28),
                 guidance=Span(0.0, 10.0, 3.5),
                 max_sequence_length=512,
-                licence=_NON_COMMERCIAL,
             ),
             Tool(
                 name="krea",
@@ -100,7 +95,6 @@ TOOLS: Mapping[str, Tool] = MappingProxyType(
                 steps=Span(1, 50, 28),
                 guidance=Span(0.0, 10.0, 4.5),
                 max_sequence_length=512,
-                licence=_NON_COMMERCIAL,
             ),
         )
     }
