@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
 import logging
 import signal
 import sys
+from collections.abc import Coroutine
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bot import __version__
 from bot.errors import BotError
@@ -95,11 +95,7 @@ def _playground(settings: Settings, options: argparse.Namespace) -> int:
 
 async def _run(settings: Settings) -> int:
     """Serve on Discord until told to stop, then let the running job finish and say goodbye."""
-    import aiohttp
-    import discord
-
     from bot.application import application
-    from bot.errors import ConfigurationError, DiscordUnreachable
 
     token = settings.require_token()
     stop = asyncio.Event()
@@ -107,36 +103,54 @@ async def _run(settings: Settings) -> int:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with application(settings) as app, app.client:
         try:
-            await app.client.login(token)
-        except discord.LoginFailure:
-            raise ConfigurationError(
-                "DISCORD_TOKEN", "is refused by Discord", "the current token of your application"
-            ) from None
-        except (aiohttp.ClientError, discord.HTTPException, OSError) as error:
-            raise DiscordUnreachable(str(error)) from error
-        await _serve(app, stop)
+            await _first_of(_stop_gently(app, stop), _connect(app, token), _watch_worker(app))
+        finally:
+            await app.jobs.stop(grace=0)  # while the client can still tell the members
     return 0
 
 
-async def _serve(app: Application, stop: asyncio.Event) -> None:
-    """Keep gateway and queue going until `stop` is set; raise what either of them ends with."""
-    stopped = asyncio.create_task(stop.wait(), name="stop")
-    worker = asyncio.create_task(app.executor.ready(), name="worker")
-    serving = {
-        asyncio.create_task(app.client.connect(), name="gateway"),
-        asyncio.create_task(app.work(), name="queue"),
-    }
-    done, _ = await asyncio.wait({stopped, worker, *serving}, return_when=asyncio.FIRST_COMPLETED)
-    if done == {worker} and worker.exception() is None:
-        done, _ = await asyncio.wait({stopped, *serving}, return_when=asyncio.FIRST_COMPLETED)
-    if stopped in done:
-        _log.info("stopping: the running job may finish")
-        await app.jobs.stop(grace=STOP_GRACE)
-    for task in (stopped, worker, *serving):
-        task.cancel()
-    for task in (worker, *serving):
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
+async def _connect(app: Application, token: str) -> None:
+    """Log in, then keep gateway and queue going; raise what either of them ends with."""
+    import aiohttp
+    import discord
+
+    from bot.errors import ConfigurationError, DiscordUnreachable
+
+    try:
+        await app.client.login(token)
+    except discord.LoginFailure:
+        raise ConfigurationError(
+            "DISCORD_TOKEN", "is refused by Discord", "the current token of your application"
+        ) from None
+    except (aiohttp.ClientError, discord.HTTPException, OSError) as error:
+        raise DiscordUnreachable(str(error)) from error
+    await _first_of(app.client.connect(), app.work())
+
+
+async def _watch_worker(app: Application) -> None:
+    """Raise BotError if the worker can never begin, as with a DEVICE that is not there."""
+    await app.executor.ready()
+    await asyncio.Event().wait()
+
+
+async def _stop_gently(app: Application, stop: asyncio.Event) -> None:
+    """Wait for a signal, then for the running job, which may finish."""
+    await stop.wait()
+    _log.info("stopping: the running job may finish")
+    await app.jobs.stop(grace=STOP_GRACE)
+
+
+async def _first_of(*coroutines: Coroutine[Any, Any, None]) -> None:
+    """Run coroutines until one of them ends, cancel the others, and raise what it raised."""
+    tasks = [asyncio.create_task(coroutine) for coroutine in coroutines]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+    for task in done:
+        task.result()
 
 
 if __name__ == "__main__":

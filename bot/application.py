@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 from bot.client import FluxBot
-from bot.cogs._buttons import controls
+from bot.cogs._buttons import BUTTONS, controls
 from bot.config import Settings
 from bot.delivery import Delivery
 from bot.inference.executor import Executor, LocalExecutor
@@ -43,6 +43,8 @@ async def application(
         if executor is None:
             executor = await stack.enter_async_context(LocalExecutor([worker_options(settings)]))
         client = FluxBot(settings, storage)
+        # at once: a message of an earlier process may be clicked before this one sends any
+        client.add_dynamic_items(*BUTTONS)
         jobs = client.jobs = Jobs(storage, executor, Delivery(client, controls).deliver)
         stack.push_async_callback(jobs.stop, grace=0)
         yield Application(client=client, jobs=jobs, storage=storage, executor=executor)

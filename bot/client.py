@@ -5,17 +5,21 @@ from __future__ import annotations
 import logging
 import secrets
 
+import aiohttp
 import discord
 from discord import app_commands
 from discord.ext import commands
 
 from bot.config import Settings
-from bot.errors import BotError
+from bot.errors import BotError, ConfigurationError
 from bot.inference.tools import FAMILIES, Family
 from bot.jobs import Jobs, defect_sentence
 from bot.storage import Storage
 
 _log = logging.getLogger(__name__)
+
+ALREADY_ACKNOWLEDGED = 40060
+"""Discord's code when it took an acknowledgement whose answer was lost on the way to us."""
 
 EXTENSIONS = ("bot.cogs.generate",)
 
@@ -48,10 +52,17 @@ class FluxBot(commands.Bot):
             await self.load_extension(extension)
         if self.settings.dev_guild_id is None:
             await self.tree.sync()
-        else:
-            guild = discord.Object(self.settings.dev_guild_id)
-            self.tree.copy_global_to(guild=guild)
+            return
+        guild = discord.Object(self.settings.dev_guild_id)
+        self.tree.copy_global_to(guild=guild)
+        try:
             await self.tree.sync(guild=guild)
+        except discord.Forbidden:
+            raise ConfigurationError(
+                "DEV_GUILD_ID",
+                f"is {guild.id}, but the bot may not give commands there",
+                "the id of a server that the bot was invited to, or empty for all servers",
+            ) from None
 
     async def on_ready(self) -> None:
         """Say who we are."""
@@ -90,13 +101,18 @@ async def explain(interaction: discord.Interaction[FluxBot], error: Exception) -
         _log.error("interaction %d, reference %s", interaction.id, reference, exc_info=error)
     try:
         await _answer(interaction, text)
-    except discord.HTTPException as failure:
+    except (discord.DiscordException, aiohttp.ClientError, OSError) as failure:
         _log.warning("interaction %d could not be answered: %s", interaction.id, failure)
 
 
 async def _answer(interaction: discord.Interaction[FluxBot], text: str) -> None:
     if not interaction.response.is_done():
-        await interaction.response.send_message(text, ephemeral=True)
+        try:
+            await interaction.response.send_message(text, ephemeral=True)
+        except discord.HTTPException as error:
+            if error.code != ALREADY_ACKNOWLEDGED:
+                raise
+            await interaction.edit_original_response(content=text)
     elif interaction.response.type is discord.InteractionResponseType.deferred_channel_message:
         # the first follow-up of a public "thinking" would be public too: it becomes the answer
         await interaction.edit_original_response(content=text)

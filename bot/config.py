@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TypeVar, cast
 
@@ -25,9 +25,9 @@ LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 class Settings:
     """Every variable of the environment that the bot reads, under its name there in lower case."""
 
-    discord_token: str | None = None
+    discord_token: str | None = field(default=None, repr=False)
     flux_models: FamilyName = "flux"
-    hf_token: str | None = None
+    hf_token: str | None = field(default=None, repr=False)
     device: str = "auto"
     gpu_memory_gb: float | None = None
     host_memory_gb: float | None = None

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import Any
 
 import aiohttp
 import discord
@@ -18,22 +20,31 @@ from bot.storage import Job
 
 _log = logging.getLogger(__name__)
 
+FAULTS = (discord.DiscordException, aiohttp.ClientError, OSError)
+"""What a request to Discord may end in."""
+
 PROGRESS_INTERVAL = 1.5
 """Seconds between two edits for progress: the edits of one channel share a rate limit."""
 
 EXPIRED_TOKEN = {10015, 50027}
 """Discord's codes for an interaction token that is older than its fifteen minutes."""
 
+RETRY_SECONDS = (1.0, 4.0)
+"""Pauses before the last word is tried again: discord.py does not retry a connection reset on
+Linux, nor a 5xx of a channel message. An edit may be repeated without harm."""
+
 Controls = Callable[[Job, JobEvent], discord.ui.View | None]
 
 
-@dataclass(slots=True)
 class _Progressing:
-    """Progress of one job: when the last edit began, the one under way, the last preview."""
+    """Progress of one job: the latest event and preview, and the task that edits them in."""
 
-    began: float = 0.0
-    edit: asyncio.Task[bool] | None = None
-    preview: bytes | None = None
+    def __init__(self, latest: Progress) -> None:
+        self.latest = latest
+        self.preview: bytes | None = None
+        self.last_edit = 0.0
+        self.ended = asyncio.Event()
+        self.edit: asyncio.Task[None] | None = None
 
 
 class Delivery:
@@ -54,35 +65,55 @@ class Delivery:
             return True
         progressing = self._progressing.pop(job.id, None)
         if progressing is not None and progressing.edit is not None:
+            progressing.ended.set()
             await asyncio.wait({progressing.edit})
-        return await self._edit(job, event)
+        return await self._edit_for_certain(job, event)
 
     def _show_progress(self, job: Job, event: Progress) -> None:
-        state = self._progressing.setdefault(job.id, _Progressing())
-        # perf_counter: the simulated Discord of tests and playground stops the other clocks
-        now = time.perf_counter()
+        state = self._progressing.setdefault(job.id, _Progressing(event))
+        state.latest = event
         # an edit replaces all files: without the last preview it would take that one away
         state.preview = event.preview or state.preview
-        if now - state.began < PROGRESS_INTERVAL or (state.edit and not state.edit.done()):
-            return
-        state.began = now
-        state.edit = asyncio.create_task(
-            self._edit(job, replace(event, preview=state.preview)), name=f"progress of job {job.id}"
-        )
+        if state.edit is None or state.edit.done():
+            state.edit = asyncio.create_task(
+                self._edit_latest(job, state), name=f"progress of job {job.id}"
+            )
 
-    async def _edit(self, job: Job, event: JobEvent) -> bool:
+    async def _edit_latest(self, job: Job, state: _Progressing) -> None:
+        """Wait until the interval is over or the job has ended, then show where it is."""
+        # perf_counter: the simulated Discord of tests and playground stops the other clocks
+        pause = state.last_edit + PROGRESS_INTERVAL - time.perf_counter()
+        if pause > 0:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    await state.ended.wait()
+                    return
+        state.last_edit = time.perf_counter()
+        try:
+            await self._edit(job, replace(state.latest, preview=state.preview))
+        except FAULTS as error:
+            _log.warning("job %d: its progress could not be shown: %s", job.id, error)
+
+    async def _edit_for_certain(self, job: Job, event: JobEvent) -> bool:
+        for pause in (*RETRY_SECONDS, None):
+            try:
+                await self._edit(job, event)
+                return True
+            except FAULTS as error:
+                _log.warning("job %d: its message could not be edited: %s", job.id, error)
+                if pause is None or not _may_pass(error):
+                    return False
+                await asyncio.sleep(pause)
+        raise AssertionError("the last attempt returns")
+
+    async def _edit(self, job: Job, event: JobEvent) -> None:
         message, controls = compose(job, event), self._controls(job, event)
         try:
-            try:
-                await self._edit_through_interaction(job, message, controls)
-            except discord.HTTPException as error:
-                if error.code not in EXPIRED_TOKEN or job.origin.private:
-                    raise
-                await self._edit_as_bot(job, message, controls)
-        except (discord.DiscordException, aiohttp.ClientError, OSError) as error:
-            _log.warning("job %d: its message could not be edited: %s", job.id, error)
-            return False
-        return True
+            await self._edit_through_interaction(job, message, controls)
+        except discord.HTTPException as error:
+            if error.code not in EXPIRED_TOKEN or job.origin.private:
+                raise
+            await self._edit_as_bot(job, message, controls)
 
     async def _edit_through_interaction(
         self, job: Job, message: Message, controls: discord.ui.View | None
@@ -90,13 +121,7 @@ class Delivery:
         webhook = discord.Webhook.partial(
             job.origin.application_id, job.origin.token, client=self._client
         )
-        await webhook.edit_message(
-            job.origin.message_id,
-            embed=message.embed,
-            attachments=[each.to_file() for each in message.attachments],
-            view=controls,
-            allowed_mentions=discord.AllowedMentions.none(),
-        )
+        await webhook.edit_message(job.origin.message_id, view=controls, **_content(message))
 
     async def _edit_as_bot(
         self, job: Job, message: Message, controls: discord.ui.View | None
@@ -104,9 +129,21 @@ class Delivery:
         channel = self._client.get_partial_messageable(
             job.origin.channel_id, guild_id=job.origin.guild_id
         )
-        await channel.get_partial_message(job.origin.message_id).edit(
-            embed=message.embed,
-            attachments=[each.to_file() for each in message.attachments],
-            view=controls,
-            allowed_mentions=discord.AllowedMentions.none(),
-        )
+        own = channel.get_partial_message(job.origin.message_id)
+        await own.edit(view=controls, **_content(message))
+
+
+def _content(message: Message) -> dict[str, Any]:
+    """Return the arguments of an edit, with files that are good for one request."""
+    content: dict[str, Any] = {
+        "embed": message.embed,
+        "allowed_mentions": discord.AllowedMentions.none(),
+    }
+    if message.attachments is not None:
+        content["attachments"] = [each.to_file() for each in message.attachments]
+    return content
+
+
+def _may_pass(error: Exception) -> bool:
+    """Tell whether the same request may succeed a little later."""
+    return not isinstance(error, discord.HTTPException) or error.status in (429, 500, 502, 503, 504)

@@ -145,4 +145,4 @@ class DiskFull(StorageError):
     """There is no room left for a picture or a row."""
 
     def __str__(self) -> str:
-        return f"The disk that holds {self.args[0]} is full: this is not kept in the history."
+        return f"The disk that holds {self.args[0]} is full. The operator has to make room there."

@@ -17,6 +17,7 @@ from bot.storage import Job, Origin, Storage
 
 _log = logging.getLogger(__name__)
 
+STOPPING = "The bot is being stopped. Please try again in a few minutes."
 INTERRUPTED = "The bot was stopped before this was done. Please send the command once more."
 
 
@@ -51,19 +52,26 @@ class Jobs:
         self._active: set[int] = set()
         self._making: dict[int, asyncio.Task[Result]] = {}
         self._cancelled: dict[int, str] = {}
+        self._told: dict[int, asyncio.Event] = {}
         self._changed = asyncio.Condition()
         self._stopping = False
 
     async def submit(self, request: Request, origin: Origin) -> Job:
         """Record a job and put it at the end of the queue; raise JobError when the bot stops."""
         if self._stopping:
-            raise JobError("The bot is being stopped. Please try again in a few minutes.")
+            raise JobError(STOPPING)
         job = await self._storage.add_job(request, origin)
-        # told before it can start: the message about its start must not be overtaken by this one
-        await self._deliver(job, Queued(position=len(self._waiting) + len(self._active) + 1))
-        async with self._changed:
-            self._waiting.append(job)
-            self._changed.notify_all()
+        if self._stopping:  # since then
+            await self._storage.end_job(job.id, "interrupted", INTERRUPTED)
+            raise JobError(STOPPING)
+        told = self._told[job.id] = asyncio.Event()
+        self._waiting.append(job)
+        position = len(self._waiting) + len(self._active)
+        await self._notify()
+        try:
+            await self._tell(job, Queued(position=position))
+        finally:
+            told.set()
         return job
 
     async def cancel(self, job_id: int, reason: str) -> None:
@@ -77,8 +85,7 @@ class Jobs:
             raise JobError("This is not waiting or running any more, so it cannot be cancelled.")
         self._waiting.remove(job)
         await self._end(job, Ended(state="cancelled", text=reason))
-        async with self._changed:
-            self._changed.notify_all()
+        await self._notify()
 
     @property
     def busy(self) -> bool:
@@ -110,14 +117,20 @@ class Jobs:
         await self.idle()
 
     async def _recover(self) -> None:
-        """Tell the members whose jobs an earlier process left behind."""
+        """Bring to their members what an earlier process made, or the news that it was stopped."""
         for job in await self._storage.unfinished_jobs():
-            await self._end(job, Ended(state="interrupted", text=INTERRUPTED))
+            if job.state != "made":
+                await self._end(job, Ended(state="interrupted", text=INTERRUPTED))
+                continue
+            try:
+                await self._give(job, await self._storage.result(job))
+            except StorageError as error:
+                await self._end(job, Ended(state="failed", text=str(error)))
 
     async def _work(self) -> None:
         while True:
             async with self._changed:
-                await self._changed.wait_for(lambda: bool(self._waiting))
+                await self._changed.wait_for(lambda: bool(self._waiting) and not self._stopping)
                 job = self._waiting.popleft()
                 self._active.add(job.id)
             try:
@@ -125,8 +138,7 @@ class Jobs:
             finally:
                 self._active.remove(job.id)
                 self._cancelled.pop(job.id, None)
-                async with self._changed:
-                    self._changed.notify_all()
+                await self._notify()
 
     async def _run(self, job: Job) -> None:
         """Run one job to its end, whatever that is; only a stop of the bot leaves it early."""
@@ -137,13 +149,11 @@ class Jobs:
                 result = await making
             finally:
                 del self._making[job.id]
-            await self._hand_over(job, result)
         except asyncio.CancelledError:
-            if text := self._cancelled.get(job.id):
-                await self._end(job, Ended(state="cancelled", text=text))
-                return
-            await self._end(job, Ended(state="interrupted", text=INTERRUPTED))
-            if not self._stopping:
+            text = self._cancelled.get(job.id)
+            state: Literal["cancelled", "interrupted"] = "cancelled" if text else "interrupted"
+            await self._end(job, Ended(state=state, text=text or INTERRUPTED))
+            if _being_cancelled():
                 raise
         except BotError as error:
             _log.warning("job %d failed: %s", job.id, error)
@@ -152,16 +162,20 @@ class Jobs:
             reference = secrets.token_hex(4)
             _log.exception("job %d failed, reference %s", job.id, reference)
             await self._end(job, Ended(state="failed", text=defect_sentence(reference)))
+        else:
+            await asyncio.shield(self._hand_over(job, result))
 
     async def _make(self, job: Job) -> Result:
-        job = await self._storage.start_job(job.id)
+        await self._told.pop(job.id).wait()  # its start must not be overtaken by "waiting"
         async with contextlib.aclosing(self._executor.run(job.request)) as events:
             async for event in events:
+                if job.started_at is None:  # until now it waited, be it for the worker
+                    job = await self._storage.start_job(job.id)
                 if isinstance(event, Result):
                     assert job.started_at is not None
-                    wait = {"wait": job.started_at - job.created_at}
+                    wait = {"wait": max(0.0, job.started_at - job.created_at)}
                     return replace(event, seconds=wait | dict(event.seconds))
-                await self._deliver(job, event)
+                await self._tell(job, event)
         raise AssertionError("a run ends with a result or an error")
 
     async def _hand_over(self, job: Job, result: Result) -> None:
@@ -170,15 +184,38 @@ class Jobs:
         except StorageError as error:
             # the member gets the pictures all the same
             _log.error("job %d is not kept: %s", job.id, error)
-            result = replace(result, notes=(*result.notes, str(error)))
-        if await self._deliver(job, result):
+            note = f"This is not kept in the history. {error}"
+            result = replace(result, notes=(*result.notes, note))
+        await self._give(job, result)
+
+    async def _give(self, job: Job, result: Result) -> None:
+        if await self._tell(job, result):
             with contextlib.suppress(StorageError):
                 await self._storage.mark_delivered(job.id)
 
     async def _end(self, job: Job, ended: Ended) -> None:
+        self._told.pop(job.id, None)
         with contextlib.suppress(StorageError):
             await self._storage.end_job(job.id, ended.state, ended.text)
-        await self._deliver(job, ended)
+        await self._tell(job, ended)
+
+    async def _tell(self, job: Job, event: JobEvent) -> bool:
+        try:
+            return await self._deliver(job, event)
+        except Exception:
+            # a defect there must not stop the queue
+            _log.exception("job %d: its member could not be told", job.id)
+            return False
+
+    async def _notify(self) -> None:
+        async with self._changed:
+            self._changed.notify_all()
+
+
+def _being_cancelled() -> bool:
+    """Tell whether the running task itself is being cancelled, not only one that it waits for."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def defect_sentence(reference: str) -> str:

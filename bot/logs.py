@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import sys
 from datetime import UTC, datetime
 from typing import Literal
@@ -24,6 +25,17 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(line, ensure_ascii=False)
 
 
+class WithoutTokens(logging.Filter):
+    """Takes the tokens of interactions out of records: discord.py logs the addresses it asks."""
+
+    _TOKEN = re.compile(r"(/(?:webhooks|interactions)/\d+/)[\w.-]{20,}")
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.msg = self._TOKEN.sub(r"\1<token>", record.getMessage())
+        record.args = ()
+        return True
+
+
 def configure_logging(level: str, style: Literal["text", "json"]) -> None:
     """Send all log records of `level` and above to standard error."""
     handler = logging.StreamHandler(sys.stderr)
@@ -32,4 +44,5 @@ def configure_logging(level: str, style: Literal["text", "json"]) -> None:
         if style == "json"
         else logging.Formatter("{asctime} {levelname:<7} {name}: {message}", style="{")
     )
+    handler.addFilter(WithoutTokens())
     logging.basicConfig(level=level, handlers=[handler], force=True)

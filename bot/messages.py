@@ -21,6 +21,7 @@ PROMPT_SHOWN = 1000
 """Characters of the prompt that a message repeats; Discord allows 4096 in a description, and
 escaping can double what is shown."""
 
+DESCRIPTION_LIMIT = 4096
 FIELD_LIMIT = 1024
 ALT_TEXT_LIMIT = 1024
 
@@ -55,10 +56,10 @@ class Attachment:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Message:
-    """What a message shows, apart from its buttons."""
+    """What a message shows, apart from its buttons; None leaves its files as they are."""
 
     embed: discord.Embed
-    attachments: tuple[Attachment, ...] = ()
+    attachments: tuple[Attachment, ...] | None = ()
 
 
 def compose(job: Job, event: JobEvent) -> Message:
@@ -71,7 +72,9 @@ def compose(job: Job, event: JobEvent) -> Message:
             return Message(embed=embed, attachments=_preview(job, event))
         case Ended():
             colour = FAULT if event.state == "failed" else QUIET
-            return Message(embed=_embed(job, colour, event.text))
+            # after a crash nobody knows whether the pictures are there: they must not be removed
+            files = None if event.state == "interrupted" else ()
+            return Message(embed=_embed(job, colour, event.text), attachments=files)
         case Result():
             return Message(embed=_result_embed(job, event), attachments=_attachments(job, event))
 
@@ -121,9 +124,11 @@ def _queued_line(queued: Queued) -> str:
 
 
 def _embed(job: Job, colour: discord.Colour, line: str) -> discord.Embed:
-    title = TOOLS[job.request.tool].title
+    description = f"{quoted(job.request.prompt)}\n\n{line}"
     return discord.Embed(
-        title=title, description=f"{quoted(job.request.prompt)}\n\n{line}", colour=colour
+        title=TOOLS[job.request.tool].title,
+        description=description[:DESCRIPTION_LIMIT],
+        colour=colour,
     )
 
 
@@ -153,6 +158,8 @@ def _quantization(request: Request, result: Result) -> str:
     if result.fallback_reason is None:
         return result.quantization
     reason = discord.utils.escape_markdown(result.fallback_reason)
+    if result.quantization == request.quantization:  # a text encoder alone fell back
+        return f"{result.quantization}, but {reason}"
     return f"{result.quantization} instead of {request.quantization}: {reason}"
 
 

@@ -12,7 +12,7 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
@@ -20,7 +20,7 @@ from typing import Any, Literal
 import aiosqlite
 
 from bot.errors import DiskFull, JobError, StorageError
-from bot.inference.types import Request, Result
+from bot.inference.types import MemoryStats, Request, Result, Weights
 
 JobState = Literal["queued", "running", "made", "delivered", "failed", "cancelled", "interrupted"]
 
@@ -34,7 +34,7 @@ class Origin:
     channel_id: int
     message_id: int
     application_id: int
-    token: str
+    token: str = field(repr=False)
     private: bool = False
     spoiler: bool = False
 
@@ -88,6 +88,8 @@ class Storage:
             connection.row_factory = sqlite3.Row
             storage = cls(folder, connection)
             with sentences(folder):
+                # it holds prompts and tokens of interactions; the files of WAL get the same mode
+                (folder / "bot.sqlite3").chmod(0o600)
                 await connection.execute("PRAGMA journal_mode = WAL")
                 await connection.execute("PRAGMA synchronous = NORMAL")
                 await connection.execute("PRAGMA foreign_keys = ON")
@@ -112,18 +114,17 @@ class Storage:
 
     async def job(self, job_id: int) -> Job:
         """Return a job; raise JobError if there is none of that id."""
-        async with self._connection.execute("SELECT * FROM jobs WHERE id = ?", (job_id,)) as rows:
-            row = await rows.fetchone()
-        if row is None:
+        rows = await self._rows("SELECT * FROM jobs WHERE id = ?", job_id)
+        if not rows:
             raise JobError("This job is not known any more.")
-        return _job(row)
+        return _job(rows[0])
 
     async def unfinished_jobs(self) -> list[Job]:
-        """Return the jobs that an earlier process left waiting or running, oldest first."""
-        async with self._connection.execute(
-            "SELECT * FROM jobs WHERE state IN ('queued', 'running') ORDER BY id"
-        ) as rows:
-            return [_job(row) async for row in rows]
+        """Return the jobs that an earlier process did not bring to their members, in order."""
+        rows = await self._rows(
+            "SELECT * FROM jobs WHERE state IN ('queued', 'running', 'made') ORDER BY id"
+        )
+        return [_job(row) for row in rows]
 
     async def start_job(self, job_id: int) -> Job:
         """Record that a job is being worked on."""
@@ -145,6 +146,16 @@ class Storage:
         }
         with sentences(self._folder):
             await asyncio.to_thread(write_files, self._folder, paths, result.images)
+        try:
+            await self._record_images(job_id, result, paths, json.dumps(outcome))
+        except BaseException:
+            for path in paths:
+                (self._folder / path).unlink(missing_ok=True)
+            raise
+
+    async def _record_images(
+        self, job_id: int, result: Result, paths: list[str], outcome: str
+    ) -> None:
         async with self._transaction():
             await self._connection.executemany(
                 "INSERT INTO images (job_id, position, seed, path, bytes) VALUES (?, ?, ?, ?, ?)",
@@ -157,18 +168,31 @@ class Storage:
             )
             await self._connection.execute(
                 "UPDATE jobs SET state = 'made', outcome = ?, finished_at = ? WHERE id = ?",
-                (json.dumps(outcome), time.time(), job_id),
+                (outcome, time.time(), job_id),
             )
 
     async def images(self, job_id: int) -> list[StoredImage]:
         """Return the pictures of a job in their order."""
-        async with self._connection.execute(
-            "SELECT * FROM images WHERE job_id = ? ORDER BY position", (job_id,)
-        ) as rows:
-            return [
-                StoredImage(**{**dict(row), "path": self._folder / row["path"]})
-                async for row in rows
-            ]
+        rows = await self._rows("SELECT * FROM images WHERE job_id = ? ORDER BY position", job_id)
+        return [StoredImage(**{**dict(row), "path": self._folder / row["path"]}) for row in rows]
+
+    async def result(self, job: Job) -> Result:
+        """Return the result of a job as it was made; raise StorageError if a file has gone."""
+        assert job.outcome is not None
+        outcome = job.outcome
+        images = await self.images(job.id)
+        with sentences(self._folder):
+            contents = await asyncio.to_thread(lambda: [each.path.read_bytes() for each in images])
+        weights = Weights(**outcome["memory"]["weights"])
+        return Result(
+            images=tuple(contents),
+            seeds=tuple(outcome["seeds"]),
+            seconds=outcome["seconds"],
+            memory=MemoryStats(**outcome["memory"] | {"weights": weights}),
+            quantization=outcome["quantization"],
+            fallback_reason=outcome["fallback_reason"],
+            notes=tuple(outcome["notes"]),
+        )
 
     async def mark_delivered(self, job_id: int) -> None:
         """Record that the member has the pictures of a job."""
@@ -185,6 +209,10 @@ class Storage:
             time.time(),
             job_id,
         )
+
+    async def _rows(self, sql: str, *values: object) -> list[sqlite3.Row]:
+        with sentences(self._folder):
+            return list(await self._connection.execute_fetchall(sql, values))
 
     async def _change(self, sql: str, *values: object) -> None:
         async with self._transaction():
@@ -230,7 +258,8 @@ def migrations() -> list[str]:
 def prepare_folder(folder: Path) -> None:
     """Make the data folder, for its owner alone; raise StorageError if it cannot be written."""
     with sentences(folder):
-        (folder / "images").mkdir(mode=0o700, parents=True, exist_ok=True)
+        for each in (folder, folder / "images"):  # `parents` would ignore the mode
+            each.mkdir(mode=0o700, parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder / "images"):
             pass
 

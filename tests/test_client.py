@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import dataclasses
 from collections.abc import AsyncIterator
+from types import SimpleNamespace
 
 import discord
+import psutil
 import pytest
 
+from bot.application import application
+from bot.client import FluxTree
 from bot.config import Settings
-from bot.errors import StorageError
+from bot.errors import ConfigurationError, StorageError
 from bot.inference.executor import LocalExecutor
 from bot.jobs import Jobs
 from tests.conftest import Scene, open_scene
@@ -32,8 +38,6 @@ async def test_models_that_the_family_lacks_are_not_offered(scene: Scene) -> Non
 
 
 async def test_the_real_family_offers_all_three_in_full_size(settings: Settings) -> None:
-    import dataclasses
-
     flux = dataclasses.replace(settings, flux_models="flux")
     async with open_scene(flux, HeldExecutor()) as scene:
         found = parameters(scene)
@@ -123,14 +127,38 @@ async def test_an_error_of_a_button_goes_through_the_same_funnel(
 
 
 async def test_the_executor_is_closed_with_the_application(settings: Settings) -> None:
-    import psutil
-
-    from bot.application import application
-
     async with application(settings) as app:
         assert isinstance(app.executor, LocalExecutor)
-        import asyncio
-
-        await asyncio.sleep(0.1)
+        while not app.executor.process_ids:
+            await asyncio.sleep(0.01)
         (process_id,) = app.executor.process_ids
     assert not psutil.pid_exists(process_id)
+
+
+async def test_a_button_of_an_earlier_process_answers_before_this_one_has_sent_any(
+    scene: Scene,
+) -> None:
+    channel = scene.app.client.get_channel(scene.channel.id)
+    assert isinstance(channel, discord.TextChannel)
+    left = await channel.send(
+        view=discord.ui.View().add_item(discord.ui.Button(label="Cancel", custom_id="cancel:404"))
+    )
+    result = await scene.alice.click(left, label="Cancel")
+    assert result.response is not None
+    assert result.response.content == "This job is not known any more."
+    assert result.response.ephemeral
+
+
+async def test_a_server_that_the_bot_is_not_in_is_named_with_its_variable(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def forbid(*_: object, **__: object) -> None:
+        response = SimpleNamespace(status=403, reason="Forbidden")
+        raise discord.Forbidden(response, {"code": 50001, "message": "Missing Access"})  # type: ignore[arg-type]
+
+    # simcord takes commands for servers that it does not know
+    monkeypatch.setattr(FluxTree, "sync", forbid)
+    elsewhere = dataclasses.replace(settings, dev_guild_id=123456789012345678)
+    with pytest.raises(ConfigurationError, match="DEV_GUILD_ID is 123456789012345678, but"):
+        async with open_scene(elsewhere, HeldExecutor()):
+            pass

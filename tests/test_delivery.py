@@ -125,3 +125,41 @@ async def test_a_deleted_message_is_logged_and_the_queue_goes_on(
     await held.let_finish(1)
     await held_scene.app.jobs.idle()
     assert len(second.attachments) == 1
+
+
+async def test_the_latest_progress_is_shown_even_if_nothing_follows_it(
+    held_scene: Scene, held: HeldExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(delivery_module, "PROGRESS_INTERVAL", 0.2)
+    message = await held_scene.begin()
+    for number in range(1, 50):
+        held.events.put_nowait(step(number))
+    await drained(held)
+    await asyncio.sleep(0.4)
+    assert "49/50" in (message.embeds[0].description or "")
+    await held.let_finish(0)
+    await held_scene.app.jobs.idle()
+
+
+@pytest.mark.parametrize("status", [500, 503])
+async def test_the_last_word_is_tried_again_when_discord_is_unwell(
+    held_scene: Scene, held: HeldExecutor, monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    monkeypatch.setattr(delivery_module, "RETRY_SECONDS", (0.01, 0.01))
+    message = await held_scene.begin()
+    held_scene.env.inject_error("PATCH", WEBHOOK, status=status, times=2)
+    await held.let_finish(0)
+    await held_scene.app.jobs.idle()
+    assert len(message.attachments) == 1
+    assert (await held_scene.app.storage.job(1)).state == "delivered"
+
+
+async def test_what_discord_refuses_for_good_is_not_tried_again(
+    held_scene: Scene, held: HeldExecutor
+) -> None:
+    await held_scene.begin()
+    before = edits(held_scene)
+    held_scene.env.inject_error("PATCH", WEBHOOK, status=400, code=50035, times=None)
+    await held.let_finish(0)
+    await held_scene.app.jobs.idle()
+    assert edits(held_scene) == before + 1

@@ -183,21 +183,36 @@ async def test_stopping_interrupts_what_does_not_finish_in_time(queue: Queue) ->
     assert queue.mailbox.of(job)[-1] == Ended(state="interrupted", text=INTERRUPTED)
 
 
+async def letters_after_a_restart(storage: Storage) -> Mailbox:
+    """Run a new queue on what an earlier one left, and return what it tells the members."""
+    mailbox = Mailbox()
+    work = asyncio.create_task(Jobs(storage, HeldExecutor(), mailbox.deliver).run())
+    async with asyncio.timeout(5):
+        while await storage.unfinished_jobs():
+            await asyncio.sleep(0.01)
+    work.cancel()
+    await asyncio.wait({work})
+    return mailbox
+
+
 async def test_what_an_earlier_process_left_is_told(tmp_path: Path) -> None:
     async with Storage.open(tmp_path) as storage:
         waiting = await storage.add_job(REQUEST, ORIGIN)
         running = await storage.add_job(REQUEST, ORIGIN)
         await storage.start_job(running.id)
-        mailbox = Mailbox()
-        work = asyncio.create_task(Jobs(storage, HeldExecutor(), mailbox.deliver).run())
-        async with asyncio.timeout(5):
-            while len(mailbox.letters) < 2:  # noqa: ASYNC110
-                await asyncio.sleep(0.01)
-        work.cancel()
-        await asyncio.wait({work})
+        mailbox = await letters_after_a_restart(storage)
         for job in (waiting, running):
             assert mailbox.of(job) == [Ended(state="interrupted", text=INTERRUPTED)]
             assert (await storage.job(job.id)).state == "interrupted"
+
+
+async def test_what_an_earlier_process_made_is_delivered(tmp_path: Path) -> None:
+    async with Storage.open(tmp_path) as storage:
+        made = await storage.add_job(REQUEST, ORIGIN)
+        await storage.finish_job(made.id, result_for(REQUEST))
+        mailbox = await letters_after_a_restart(storage)
+        assert mailbox.of(made) == [result_for(REQUEST)]
+        assert (await storage.job(made.id)).state == "delivered"
 
 
 async def test_a_full_disk_loses_no_picture_and_is_said(
@@ -215,7 +230,8 @@ async def test_a_full_disk_loses_no_picture_and_is_said(
     result = queue.mailbox.of(job)[-1]
     assert isinstance(result, Result)
     assert len(result.images) == 2
-    assert result.notes == (str(DiskFull(queue.storage._folder, "")),)
+    (note,) = result.notes
+    assert note == f"This is not kept in the history. {DiskFull(queue.storage._folder, '')}"
 
 
 async def test_what_discord_did_not_take_stays_made(queue: Queue) -> None:
@@ -224,3 +240,73 @@ async def test_what_discord_did_not_take_stays_made(queue: Queue) -> None:
     queue.let_finish(job)
     await queue.jobs.idle()
     assert await queue.state(job) == "made"
+
+
+async def test_a_job_that_is_queued_while_the_bot_stops_is_refused(
+    queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_job = queue.storage.add_job
+
+    async def stop_meanwhile(*arguments: Any) -> Job:
+        job = await add_job(*arguments)
+        await queue.jobs.stop(grace=0)
+        return job
+
+    monkeypatch.setattr(queue.storage, "add_job", stop_meanwhile)
+    with pytest.raises(JobError, match="being stopped"):
+        await queue.submit()
+    assert queue.executor.started == []
+    assert await queue.storage.unfinished_jobs() == []
+
+
+async def test_jobs_of_one_moment_know_of_each_other(queue: Queue) -> None:
+    jobs = await asyncio.gather(*(queue.submit(seed) for seed in (1, 2, 3)))
+    positions = [event.position for job in jobs for event in queue.mailbox.of(job)[:1]]
+    assert sorted(positions) == [1, 2, 3]
+
+
+async def test_a_job_does_not_start_before_its_member_knows_that_it_waits(
+    queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = asyncio.Event()
+
+    async def slow(job: Job, event: object) -> bool:
+        if isinstance(event, Queued):
+            await told.wait()
+        return True
+
+    monkeypatch.setattr(queue.jobs, "_deliver", slow)
+    submitting = asyncio.create_task(queue.submit())
+    await asyncio.sleep(0.05)
+    assert queue.executor.started == []
+    told.set()
+    queue.let_finish(await submitting)
+    await queue.jobs.idle()
+
+
+async def test_a_queue_that_is_cancelled_ends_and_tells_so(queue: Queue) -> None:
+    job = await queue.submit()
+    await queue.started(job)
+    queue.work.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await queue.work
+    assert queue.mailbox.of(job)[-1] == Ended(state="interrupted", text=INTERRUPTED)
+
+
+async def test_a_defect_in_the_delivery_does_not_stop_the_queue(
+    queue: Queue, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def fail(job: Job, event: object) -> bool:
+        raise KeyError("a defect")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(queue.jobs, "_deliver", fail)
+        first = await queue.submit(1)
+        queue.let_finish(first)
+        await queue.jobs.idle()
+    assert await queue.state(first) == "made"
+    assert "its member could not be told" in caplog.text
+    second = await queue.submit(2)
+    queue.let_finish(second)
+    await queue.jobs.idle()
+    assert await queue.state(second) == "delivered"

@@ -60,6 +60,12 @@ def test_a_fall_back_is_shown_with_its_reason() -> None:
     assert values["Quantization"] == "None instead of 8-bit: quantising failed"
 
 
+def test_a_text_encoder_that_fell_back_alone_is_named() -> None:
+    result = replace(RESULT, quantization="8-bit", fallback_reason="quantising T5 failed")
+    values = {field.name: field.value for field in compose(JOB, result).embed.fields}
+    assert values["Quantization"] == "8-bit, but quantising T5 failed"
+
+
 def test_files_have_the_prompt_as_alt_text_and_the_spoiler_as_asked() -> None:
     hidden = replace(JOB, origin=replace(ORIGIN, spoiler=True))
     first, second = (each.to_file() for each in compose(hidden, RESULT).attachments)
@@ -71,23 +77,24 @@ def test_the_memory_line_compares_with_both_formats() -> None:
     memory = replace(
         RESULT.memory,
         device="NVIDIA H200",
-        peak=17_900_000_000,
-        resident=16_700_000_000,
-        weights=Weights(actual=16_670_000_000, bfloat16=33_340_000_000, float32=66_680_000_000),
+        peak=18_900_000_000,
+        resident=29_100_000_000,
+        weights=Weights(actual=17_200_000_000, bfloat16=33_700_000_000, float32=67_400_000_000),
     )
     assert memory_line(memory) == (
-        "NVIDIA H200: peak 17.9 GB, weights resident 16.7 GB\n"
-        "Weights of this job 16.7 GB: 50 % less than in bf16, 75 % less than in fp32"
+        "NVIDIA H200: peak 18.9 GB, weights resident 29.1 GB\n"
+        "Weights of this job 17.2 GB: 49 % less than in bf16, 74 % less than in fp32"
     )
 
 
 def test_the_whole_message_stays_inside_discords_limits() -> None:
     long = replace(JOB, request=replace(REQUEST, prompt="*_`|" * 500))
     result = replace(RESULT, notes=("note " * 400,), fallback_reason="reason " * 300)
-    embed = compose(long, result).embed
-    assert len(embed) <= 6000
-    assert len(embed.description or "") <= 4096
-    assert all(len(field.value or "") <= 1024 for field in embed.fields)
+    for event in (result, Ended(state="failed", text="reason " * 1000)):
+        embed = compose(long, event).embed
+        assert len(embed) <= 6000
+        assert len(embed.description or "") <= 4096
+        assert all(len(field.value or "") <= 1024 for field in embed.fields)
 
 
 def test_a_prompt_is_one_line_of_a_quote_however_many_it_had() -> None:

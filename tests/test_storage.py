@@ -86,6 +86,7 @@ async def test_a_finished_job_has_its_pictures_and_what_was_measured(storage: St
     images = await storage.images(job.id)
     assert [image.path.read_bytes() for image in images] == [b"first", b"second"]
     assert [image.seed for image in images] == [2**32 - 1, 0]
+    assert await storage.result(made) == RESULT
     await storage.mark_delivered(job.id)
     assert (await storage.job(job.id)).state == "delivered"
 
@@ -109,10 +110,20 @@ async def test_an_unknown_job_is_a_sentence(storage: Storage) -> None:
         await storage.job(404)
 
 
-async def test_the_folder_is_its_owners_alone(tmp_path: Path) -> None:
-    async with Storage.open(tmp_path / "data"):
-        mode = (tmp_path / "data" / "images").stat().st_mode
-    assert stat.S_IMODE(mode) == 0o700
+async def test_folder_and_database_are_their_owners_alone(tmp_path: Path) -> None:
+    async with Storage.open(tmp_path / "data") as storage:
+        await storage.add_job(REQUEST, ORIGIN)
+        modes = {
+            path.name: oct(stat.S_IMODE(path.stat().st_mode))
+            for path in [tmp_path / "data", *(tmp_path / "data").iterdir()]
+        }
+    assert modes == {
+        "data": "0o700",
+        "images": "0o700",
+        "bot.sqlite3": "0o600",
+        "bot.sqlite3-wal": "0o600",
+        "bot.sqlite3-shm": "0o600",
+    }
 
 
 async def test_a_database_from_blank_has_every_migration(tmp_path: Path) -> None:
@@ -192,7 +203,7 @@ async def test_a_full_disk_leaves_no_half_written_picture(
         fsync(descriptor)
 
     monkeypatch.setattr(os, "fsync", full_at_second)
-    with pytest.raises(DiskFull, match="not kept in the history"):
+    with pytest.raises(DiskFull, match="The operator has to make room there"):
         await storage.finish_job(job.id, RESULT)
     assert list((tmp_path / "data" / "images").iterdir()) == []
     assert await storage.images(job.id) == []
@@ -200,10 +211,24 @@ async def test_a_full_disk_leaves_no_half_written_picture(
     await storage.finish_job(job.id, RESULT)
 
 
-async def test_rows_are_all_written_or_none(storage: Storage) -> None:
+async def test_rows_and_files_are_all_written_or_none(storage: Storage, tmp_path: Path) -> None:
     job = await storage.add_job(REQUEST, ORIGIN)
     twice = replace(RESULT, seeds=(1, None), images=(b"a", b"b"))  # type: ignore[arg-type]
     with pytest.raises(StorageError, match="NOT NULL"):
         await storage.finish_job(job.id, twice)
     assert await storage.images(job.id) == []
+    assert list((tmp_path / "data" / "images").iterdir()) == []
     await storage.finish_job(job.id, RESULT)
+
+
+async def test_a_picture_file_that_has_gone_is_a_sentence(storage: Storage) -> None:
+    job = await storage.add_job(REQUEST, ORIGIN)
+    await storage.finish_job(job.id, RESULT)
+    (await storage.images(job.id))[0].path.unlink()
+    with pytest.raises(StorageError, match="No such file"):
+        await storage.result(await storage.job(job.id))
+
+
+async def test_tokens_do_not_show_where_a_job_is_printed(storage: Storage) -> None:
+    job = await storage.add_job(REQUEST, replace(ORIGIN, token="a-secret-token"))
+    assert "a-secret-token" not in repr(job)

@@ -56,6 +56,9 @@ class CancelButton(
         await interaction.client.jobs.cancel(job.id, f"Cancelled{by}.")
 
 
+BUTTONS = (CancelButton,)
+
+
 def controls(job: Job, event: JobEvent) -> discord.ui.View | None:
     """Return the buttons of a job's message after an event."""
     if not isinstance(event, Queued | Progress):

@@ -20,8 +20,10 @@ async def submit(
     interaction: discord.Interaction[FluxBot], request: Request, *, private: bool, spoiler: bool
 ) -> None:
     """Acknowledge a command, which Discord expects within three seconds, and queue its request."""
-    await interaction.response.defer(ephemeral=private, thinking=True)
-    message = await interaction.original_response()
+    acknowledged = await interaction.response.defer(ephemeral=private, thinking=True)
+    message_id = acknowledged.message_id if acknowledged else None
+    if message_id is None:
+        message_id = (await interaction.original_response()).id
     assert interaction.channel_id is not None
     await interaction.client.jobs.submit(
         request,
@@ -29,7 +31,7 @@ async def submit(
             user_id=interaction.user.id,
             guild_id=interaction.guild_id,
             channel_id=interaction.channel_id,
-            message_id=message.id,
+            message_id=message_id,
             application_id=interaction.application_id,
             token=interaction.token,
             private=private,

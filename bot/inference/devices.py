@@ -19,11 +19,17 @@ def choose_device(name: str) -> torch.device:
             return torch.device("cuda")
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     device = torch.device(name)
-    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if not there.get(device.type, True):
+    counts = {
+        "cuda": torch.cuda.device_count(),
+        "mps": int(torch.backends.mps.is_available()),
+    }
+    if (device.index or 0) >= counts.get(device.type, 1):
         raise ConfigurationError(
             "DEVICE", f"is {name}, but PyTorch finds no such device", "auto, cuda, mps, cpu"
         )
+    if device.type == "cuda":
+        # the memory statistics of a device with an index do not do it
+        torch.cuda.init()  # type: ignore[no-untyped-call]
     return device
 
 
@@ -53,6 +59,27 @@ def _matmul_seconds(dtype: torch.dtype) -> float:
         matrix @ matrix
         best = min(best, time.perf_counter() - start)
     return best
+
+
+def synchronize(device: torch.device) -> None:
+    """Wait for what has been given to the device, so that a clock tells the time of the work."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Tell whether an error says that memory ran out: MPS and the CPU have no type for that."""
+    if isinstance(error, torch.OutOfMemoryError):
+        return True
+    words = ("out of memory", "can't allocate memory", "not enough memory")
+    return isinstance(error, RuntimeError) and any(word in str(error) for word in words)
+
+
+def is_lost(error: BaseException) -> bool:
+    """Tell whether the device can compute no more in this process, as after an illegal access."""
+    return isinstance(error, torch.AcceleratorError)
 
 
 def quiet_libraries() -> None:

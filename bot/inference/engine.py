@@ -15,12 +15,20 @@ import torch
 from diffusers import FluxPipeline
 from PIL import Image
 
-from bot.errors import OutOfMemory, UnusablePicture
+from bot.errors import ModelUnavailable, OutOfMemory, UnusablePicture
 from bot.inference import memory
+from bot.inference.devices import is_out_of_memory, synchronize
 from bot.inference.memory import MemoryMeter
-from bot.inference.pictures import decode, decode_preview, describe, encode_png, luminosity
+from bot.inference.pictures import (
+    Picture,
+    decode,
+    decode_preview,
+    describe,
+    encode_png,
+    luminosity,
+)
 from bot.inference.pipelines import Pipelines
-from bot.inference.quantization import Loaded
+from bot.inference.quantization import Part
 from bot.inference.tools import TOOLS
 from bot.inference.types import Progress, Quantization, Request, Result, Stage
 
@@ -47,6 +55,7 @@ class Engine:
 
     def __init__(self, pipelines: Pipelines, device: torch.device) -> None:
         self._pipelines = pipelines
+        self._device = device
         self._meter = MemoryMeter(device)
 
     def run(
@@ -64,31 +73,39 @@ class Engine:
         memory all else is moved off it and the request tried again; then OutOfMemory is raised.
         """
         self._meter.reset()
-        watch = _Watch(report, cancelled, self._meter)
+        watch = _Watch(report, cancelled, self._meter, self._device)
         try:
             return self._make(request, watch)
-        except torch.OutOfMemoryError:
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
             _log.warning("out of memory, trying again with all else moved off the device")
         # outside of the handler, whose traceback would keep the tensors alive
         self._pipelines.evict_all()
         try:
             return self._make(request, watch)
-        except torch.OutOfMemoryError as error:
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            self._pipelines.evict_all()
             size = f"{request.width}×{request.height}"
             raise OutOfMemory(f"for {request.count} × {size} pixels") from error
 
     def _make(self, request: Request, watch: _Watch) -> Result:
         attempt = self._attempt(request, request.quantization, watch)
         reason = attempt.fallback_reason
+        notes = list(attempt.notes)
         if attempt.black and attempt.quantization == "8-bit":
             _log.warning("black or non-finite picture, making it once more in full precision")
-            attempt = self._attempt(request, "None", watch)
-            reason = "8-bit gave a black picture, so it was made again in full precision"
+            try:
+                attempt = self._attempt(request, "None", watch)
+                reason = "8-bit gave a black picture, so it was made again in full precision"
+            except (OutOfMemory, ModelUnavailable) as error:
+                notes.append(f"It could not be made again in full precision. {error}")
         if not attempt.finite:
             raise UnusablePicture
-        notes = list(attempt.notes)
         if attempt.black:
-            notes.append("The picture is black, in full precision too.")
+            notes.append("The picture is black.")
         tool = TOOLS[request.tool]
         with watch("decode"):
             images = tuple(
@@ -108,6 +125,47 @@ class Engine:
             notes=tuple(notes),
         )
 
+    def _attempt(self, request: Request, quantization: Quantization, watch: _Watch) -> _Attempt:
+        # the stages hand on tensors and figures, no modules: what is evicted must leave memory
+        embeddings, text_parts, notes = self._encode(request, quantization, watch)
+        latents, transformer = self._denoise(request, quantization, embeddings, watch)
+        pictures, autoencoder = self._decode(request, latents, watch)
+        return _Attempt(
+            images=[picture.image for picture in pictures],
+            finite=all(picture.finite for picture in pictures),
+            quantization=transformer.quantization,
+            parts=[*text_parts, transformer, autoencoder],
+            notes=notes,
+        )
+
+    def _encode(
+        self, request: Request, quantization: Quantization, watch: _Watch
+    ) -> tuple[Embeddings, list[Part], list[str]]:
+        length = TOOLS[request.tool].max_sequence_length
+        with watch("load"):
+            encoders, parts = self._pipelines.text_encoders(quantization)
+        with watch("encode"):
+            embeddings = encode(encoders, request.prompt, length)
+        return embeddings, parts, truncation_note(encoders, request.prompt, length)
+
+    def _denoise(
+        self,
+        request: Request,
+        quantization: Quantization,
+        embeddings: Embeddings,
+        watch: _Watch,
+    ) -> tuple[list[torch.Tensor], Part]:
+        with watch("load"):
+            self._pipelines.autoencoder()  # before the transformer, which may push it out again
+            denoiser, part = self._pipelines.denoiser(TOOLS[request.tool], quantization)
+            preview = self._preview()
+        with watch("denoise", total=request.count * request.num_inference_steps) as step:
+            latents = [
+                denoise(denoiser, request, embeddings, seed, step, preview)
+                for seed in request.seeds
+            ]
+        return latents, part
+
     def _preview(self) -> Callable[..., bytes] | None:
         """Return what decodes previews, None where there is no room beside the transformer."""
         if not self._pipelines.has_autoencoder:
@@ -115,33 +173,13 @@ class Engine:
         vae, _ = self._pipelines.autoencoder()
         return partial(decode_preview, vae)
 
-    def _attempt(self, request: Request, quantization: Quantization, watch: _Watch) -> _Attempt:
-        tool = TOOLS[request.tool]
+    def _decode(
+        self, request: Request, latents: list[torch.Tensor], watch: _Watch
+    ) -> tuple[list[Picture], Part]:
         with watch("load"):
-            encoders, text_parts = self._pipelines.text_encoders(quantization)
-        with watch("encode"):
-            embeddings = encode(encoders, request.prompt, tool.max_sequence_length)
-            notes = truncation_note(encoders, request.prompt, tool.max_sequence_length)
-        with watch("load"):
-            self._pipelines.autoencoder()  # before the transformer, which may push it out again
-            denoiser, transformer_parts = self._pipelines.denoiser(tool, quantization)
-            preview = self._preview()
-        with watch("denoise", total=request.count * request.num_inference_steps) as step:
-            latents = [
-                denoise(denoiser, request, embeddings, seed, step, preview)
-                for seed in request.seeds
-            ]
-        with watch("load"):
-            vae, vae_parts = self._pipelines.autoencoder()
+            vae, part = self._pipelines.autoencoder()
         with watch("decode"):
-            images = [decode(vae, each, request) for each in latents]
-        return _Attempt(
-            images=images,
-            finite=all(bool(torch.isfinite(each).all()) for each in latents),
-            quantization=transformer_parts[0].quantization,
-            parts=[*text_parts, *transformer_parts, *vae_parts],
-            notes=notes,
-        )
+            return [decode(vae, each, request) for each in latents], part
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -151,7 +189,7 @@ class _Attempt:
     images: list[Image.Image]
     finite: bool
     quantization: Quantization
-    parts: list[Loaded]
+    parts: list[Part]
     notes: list[str]
 
     @property
@@ -168,10 +206,17 @@ class _Attempt:
 class _Watch:
     """Times the stages, reports the steps, samples the memory and raises Cancelled."""
 
-    def __init__(self, report: Report, cancelled: Callable[[], bool], meter: MemoryMeter) -> None:
+    def __init__(
+        self,
+        report: Report,
+        cancelled: Callable[[], bool],
+        meter: MemoryMeter,
+        device: torch.device,
+    ) -> None:
         self._report = report
         self._cancelled = cancelled
         self._meter = meter
+        self._device = device
         self.seconds: defaultdict[str, float] = defaultdict(float)
 
     @contextmanager
@@ -192,6 +237,7 @@ class _Watch:
         self._tell(stage, 0, total, 0.0)
         try:
             yield step
+            synchronize(self._device)
         finally:
             self.seconds[stage] += time.perf_counter() - start
 

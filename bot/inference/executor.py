@@ -166,15 +166,15 @@ class Worker:
     async def close(self) -> None:
         """End the process, politely first, and wait for it."""
         self._closing = True
-        process = self._process
-        if process is not None and process.stdin is not None:
-            process.stdin.close()  # the worker ends itself at the end of its standard input
-            try:
-                await asyncio.wait_for(process.wait(), _STOP_SECONDS)
-            except TimeoutError:
-                process.kill()
-        if self._life is not None:
-            await self._life
+        if self._process is not None:
+            _end_input(self._process)
+        if self._life is None:
+            return
+        _, alive = await asyncio.wait({self._life}, timeout=_STOP_SECONDS)
+        if alive:
+            if self._process is not None:
+                self._process.kill()
+            await asyncio.wait(alive)
 
     def _send(self, message: object) -> None:
         # a pipe that broke is the death of the process, which `_live` reports to the run
@@ -187,12 +187,15 @@ class Worker:
         A process that dies before it is ready is not started again until the next run asks for it.
         """
         while not self._closing:
-            exit_code = await self._live_once()
-            was_ready = self._ready.is_set()
-            self._ready.clear()
-            for inbox in self._inboxes.values():
-                inbox.put_nowait(WorkerDied(exit_code))
-            self._idle.set()
+            exit_code = None
+            try:
+                exit_code = await self._live_once()
+            finally:
+                was_ready = self._ready.is_set()
+                self._ready.clear()
+                for inbox in self._inboxes.values():
+                    inbox.put_nowait(WorkerDied(exit_code))
+                self._idle.set()
             if self._closing:
                 return
             _log.error("the inference process ended with exit code %s", exit_code)
@@ -214,6 +217,8 @@ class Worker:
         )
         try:
             self._send(self._options)
+            if self._closing:
+                _end_input(process)
             assert process.stdout is not None
             while True:
                 self._dispatch(await protocol.receive(process.stdout))
@@ -240,6 +245,12 @@ class Worker:
         # a run that was cancelled has no inbox any more: what it still says is for nobody
         if inbox := self._inboxes.get(message.number):
             inbox.put_nowait(message)
+
+
+def _end_input(process: asyncio.subprocess.Process) -> None:
+    """Tell a worker to end: it does so at the end of its standard input."""
+    assert process.stdin is not None
+    process.stdin.close()
 
 
 async def _events(inbox: asyncio.Queue[object]) -> AsyncIterator[Progress | Result]:

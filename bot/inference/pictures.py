@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 
 import torch
 from diffusers import AutoencoderKL, FluxPipeline
@@ -20,10 +20,18 @@ PREVIEW_SIDE = 32
 """Longer side of a preview in latents: 256 pixels, which decode in milliseconds."""
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Picture:
+    """A decoded picture, and whether it came from finite numbers; NaN is shown black."""
+
+    image: Image.Image
+    finite: bool
+
+
 @torch.inference_mode()
-def decode(vae: AutoencoderKL, latents: torch.Tensor, request: Request) -> Image.Image:
+def decode(vae: AutoencoderKL, latents: torch.Tensor, request: Request) -> Picture:
     """Decode packed latents (1, height/16 · width/16, 64) to a picture of the request's size."""
-    return _to_image(vae, _unpack(vae, latents, request))
+    return _decode(vae, _unpack(vae, latents, request))
 
 
 @torch.inference_mode()
@@ -43,9 +51,9 @@ def decode_preview(
     clean = _unpack(vae, after - sigmas[1] * velocity, request)
     scale = min(1.0, PREVIEW_SIDE / max(clean.shape[-2:]))
     size = [max(1, round(side * scale)) for side in clean.shape[-2:]]
-    image = _to_image(vae, functional.interpolate(clean, size=size, mode="area"))
+    picture = _decode(vae, functional.interpolate(clean, size=size, mode="area"))
     buffer = io.BytesIO()
-    image.save(buffer, "WEBP", quality=80)
+    picture.image.save(buffer, "WEBP", quality=80)
     return buffer.getvalue()
 
 
@@ -89,10 +97,12 @@ def _unpack(vae: AutoencoderKL, latents: torch.Tensor, request: Request) -> torc
     return unpacked
 
 
-def _to_image(vae: AutoencoderKL, latents: torch.Tensor) -> Image.Image:
-    """Decode unpacked latents, as the last lines of diffusers' FluxPipeline do; NaN is black."""
+def _decode(vae: AutoencoderKL, latents: torch.Tensor) -> Picture:
+    """Decode unpacked latents, as the last lines of diffusers' FluxPipeline do."""
     latents = latents / vae.config.scaling_factor + vae.config.shift_factor
     pixels = vae.decode(latents.to(vae.dtype), return_dict=False)[0]
     processor = VaeImageProcessor(vae_scale_factor=2 * _scale_factor(vae))
-    image: Image.Image = processor.postprocess(torch.nan_to_num(pixels, nan=-1.0))[0]
-    return image
+    return Picture(
+        image=processor.postprocess(torch.nan_to_num(pixels, nan=-1.0))[0],
+        finite=bool(torch.isfinite(pixels).all()),
+    )

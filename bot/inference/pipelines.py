@@ -7,6 +7,7 @@ used of the others leaves for host memory, and from there it is dropped.
 
 from __future__ import annotations
 
+import gc
 import logging
 import time
 from collections import OrderedDict
@@ -26,7 +27,7 @@ from transformers import CLIPTextModel, CLIPTokenizer, T5EncoderModel, T5Tokeniz
 
 from bot.errors import ModelUnavailable, OutOfMemory
 from bot.inference import memory
-from bot.inference.quantization import Loaded, load_quantized
+from bot.inference.quantization import Loaded, Part, load_quantized
 from bot.inference.tools import SHARED_REPO, Family, Tool
 from bot.inference.types import Quantization, Weights
 from bot.units import format_bytes
@@ -55,7 +56,7 @@ class Component:
     @property
     def bytes(self) -> int:
         """What the weights take, wherever they lie."""
-        return self.loaded.weights.actual
+        return self.loaded.part.weights.actual
 
 
 _MODELS: dict[str, type[Any]] = {
@@ -72,8 +73,9 @@ _QUANTIZED = frozenset({"transformer", "text_encoder_2"})
 class Pipelines:
     """Owns the components of one device and builds diffusers pipelines from them.
 
-    `device_budget` and `host_budget` are bytes of weights. On the CPU both are the same memory, and
-    what leaves is dropped at once.
+    `device_budget` and `host_budget` are bytes of weights. On the CPU and on MPS both are the same
+    memory, and what leaves is dropped at once. A pipeline that a method returns is for one stage:
+    while it is held, its components stay in memory even if they are evicted.
     """
 
     def __init__(
@@ -90,14 +92,14 @@ class Pipelines:
         self._device = device
         self._dtype = dtype
         self._device_budget = device_budget
-        self._host_budget = 0 if device.type == "cpu" else host_budget
+        self._host_budget = host_budget if device.type == "cuda" else 0
         self._token = token
         self._components: OrderedDict[Key, Component] = OrderedDict()  # least recently used first
         self._tokenizers: dict[str, Any] = {}
         self._schedulers: dict[str, FlowMatchEulerDiscreteScheduler] = {}
 
-    def text_encoders(self, quantization: Quantization) -> tuple[FluxPipeline, list[Loaded]]:
-        """Return a pipeline that can `encode_prompt` and nothing else, and what it holds."""
+    def text_encoders(self, quantization: Quantization) -> tuple[FluxPipeline, list[Part]]:
+        """Return a pipeline that can `encode_prompt` and nothing else, and its parts."""
         clip, t5 = self._acquire(
             Key(SHARED_REPO, "text_encoder", "None"),
             Key(SHARED_REPO, "text_encoder_2", quantization),
@@ -111,10 +113,10 @@ class Pipelines:
             tokenizer_2=self._tokenizer("tokenizer_2", T5TokenizerFast),
             transformer=None,
         )
-        return pipeline, [clip, t5]
+        return pipeline, [clip.part, t5.part]
 
-    def denoiser(self, tool: Tool, quantization: Quantization) -> tuple[FluxPipeline, list[Loaded]]:
-        """Return a pipeline that takes prompt embeddings and gives latents, and what it holds."""
+    def denoiser(self, tool: Tool, quantization: Quantization) -> tuple[FluxPipeline, Part]:
+        """Return a pipeline that takes prompt embeddings and gives latents, and its transformer."""
         (transformer,) = self._acquire(Key(tool.repo_id, "transformer", quantization))
         pipeline = FluxPipeline(
             scheduler=self._scheduler(tool.repo_id),
@@ -126,12 +128,12 @@ class Pipelines:
             transformer=transformer.module,
         )
         pipeline.set_progress_bar_config(disable=True)
-        return pipeline, [transformer]
+        return pipeline, transformer.part
 
-    def autoencoder(self) -> tuple[AutoencoderKL, list[Loaded]]:
-        """Return the autoencoder on the device, and what it holds."""
+    def autoencoder(self) -> tuple[AutoencoderKL, Part]:
+        """Return the autoencoder on the device."""
         (vae,) = self._acquire(_VAE)
-        return vae.module, [vae]
+        return vae.module, vae.part
 
     @property
     def has_autoencoder(self) -> bool:
@@ -141,7 +143,9 @@ class Pipelines:
     @property
     def resident(self) -> Weights:
         """The weights on the device now."""
-        return memory.total([c.loaded.weights for c in self._components.values() if c.on_device])
+        return memory.total(
+            [c.loaded.part.weights for c in self._components.values() if c.on_device]
+        )
 
     @property
     def resident_keys(self) -> tuple[Key, ...]:
@@ -166,21 +170,22 @@ class Pipelines:
                 self._components[key] = Component(self._load(key))
             self._components.move_to_end(key)
         wanted = [self._components[key] for key in keys]
-        self._make_room(sum(c.bytes for c in wanted if not c.on_device), keep=keys)
-        for component in wanted:
-            if not component.on_device:
-                component.loaded.module.to(self._device)
-                component.on_device = True
-        self._trim_host(keep=keys)
+        try:
+            self._make_room(sum(c.bytes for c in wanted if not c.on_device), keep=keys)
+            for component in wanted:
+                if not component.on_device:
+                    component.loaded.module.to(self._device)
+                    component.on_device = True
+        finally:
+            self._trim_host()
         return [component.loaded for component in wanted]
 
     def _make_room(self, needed: int, *, keep: tuple[Key, ...]) -> None:
-        for key in [k for k in self._components if k not in keep]:
+        for key in [k for k in self.resident_keys if k not in keep]:
             if self.resident.actual + needed <= self._device_budget:
-                break
-            if self._components[key].on_device:
-                self._evict(key)
-        self._release_cache()
+                return
+            self._evict(key)
+            self._release_cache()
         if self.resident.actual + needed > self._device_budget:
             raise OutOfMemory(
                 f"for the model: {format_bytes(self.resident.actual + needed)} of weights, "
@@ -190,24 +195,26 @@ class Pipelines:
     def _evict(self, key: Key) -> None:
         component = self._components[key]
         if self._host_budget < component.bytes:
-            del self._components[key]
+            del self._components[key], component
             _log.info("dropped %s of %s", key.part, key.repo_id)
             return
         component.loaded.module.to("cpu")
         component.on_device = False
         _log.info("moved %s of %s to host memory", key.part, key.repo_id)
-        self._trim_host(keep=(key,))
+        self._trim_host()
 
-    def _trim_host(self, *, keep: tuple[Key, ...]) -> None:
+    def _trim_host(self) -> None:
+        """Drop the least recently used of what waits in host memory, down to its budget."""
         waiting = [k for k, c in self._components.items() if not c.on_device]
         excess = sum(self._components[k].bytes for k in waiting) - self._host_budget
-        for key in (k for k in waiting if k not in keep):
+        for key in waiting:
             if excess <= 0:
                 return
             excess -= self._components.pop(key).bytes
             _log.info("dropped %s of %s from host memory", key.part, key.repo_id)
 
     def _release_cache(self) -> None:
+        gc.collect()  # diffusers' pipelines refer to themselves, and so outlive their last use
         if self._device.type == "cuda":
             torch.cuda.empty_cache()
         elif self._device.type == "mps":

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import pickle
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, BinaryIO, Literal
 
 from bot.errors import BotError
@@ -27,7 +27,7 @@ class WorkerOptions:
     device: str = "auto"
     gpu_memory_gb: float | None = None
     host_memory_gb: float | None = None
-    hf_token: str | None = None
+    hf_token: str | None = field(default=None, repr=False)
     log_level: str = "INFO"
     log_format: Literal["text", "json"] = "text"
 
@@ -71,11 +71,15 @@ class Stopped:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """Worker to bot: a run ended in an error; `traceback` is for the log."""
+    """Worker to bot: a run ended in an error; `traceback` is for the log.
+
+    After a `fatal` one the device can compute no more, and the worker ends.
+    """
 
     number: int
     error: Exception
     traceback: str
+    fatal: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +107,12 @@ async def receive(reader: asyncio.StreamReader) -> Any:
 
 def read(stream: BinaryIO) -> Any:
     """Return the next message of a blocking pipe; raise EOFError at its end."""
-    header = stream.read(_LENGTH.size)
-    if len(header) < _LENGTH.size:
+    (length,) = _LENGTH.unpack(_read_exactly(stream, _LENGTH.size))
+    return pickle.loads(_read_exactly(stream, length))
+
+
+def _read_exactly(stream: BinaryIO, length: int) -> bytes:
+    data = stream.read(length)
+    if len(data) < length:
         raise EOFError
-    return pickle.loads(stream.read(_LENGTH.unpack(header)[0]))
+    return data

@@ -19,16 +19,23 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Loaded:
-    """A module ready for use, what its weights take, and how they are quantised.
+class Part:
+    """What the weights of a module take, and how they are quantised.
 
     `fallback_reason` is set where 8 bits were asked for and full precision had to do.
     """
 
-    module: torch.nn.Module
     weights: Weights
     quantization: Quantization
     fallback_reason: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Loaded:
+    """A module ready for use; what is told of it does not hold it in memory."""
+
+    module: torch.nn.Module
+    part: Part
 
 
 def load_quantized(
@@ -41,9 +48,9 @@ def load_quantized(
     """
     module = load()
     if quantization == "None":
-        return Loaded(module=module, weights=weigh(module), quantization="None")
+        return Loaded(module=module, part=Part(weights=weigh(module), quantization="None"))
     if is_quantized(module):
-        return Loaded(module=module, weights=weigh(module), quantization="8-bit")
+        return Loaded(module=module, part=Part(weights=weigh(module), quantization="8-bit"))
     before, start = weigh(module), time.perf_counter()
     try:
         quantize(module, weights=qint8)
@@ -53,12 +60,12 @@ def load_quantized(
         _log.exception("%s: 8-bit quantisation failed, going on in full precision", name)
         del module
         module = load()
-        return Loaded(
-            module=module,
+        part = Part(
             weights=weigh(module),
             quantization="None",
             fallback_reason=f"quantising {name} failed ({type(error).__name__}: {error})",
         )
+        return Loaded(module=module, part=part)
     after = weigh(module)
     _log.info(
         "%s: %s -> %s at 8 bits (-%.1f %%) in %.1f s",
@@ -68,7 +75,7 @@ def load_quantized(
         100 * (1 - after.actual / before.actual),
         time.perf_counter() - start,
     )
-    return Loaded(module=module, weights=after, quantization="8-bit")
+    return Loaded(module=module, part=Part(weights=after, quantization="8-bit"))
 
 
 def is_quantized(module: torch.nn.Module) -> bool:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import queue
+import signal
 import sys
 import threading
 import traceback
@@ -53,16 +54,16 @@ class Inbox:
         self._cancelled.discard(number)
 
     def _read(self) -> None:
-        while True:
-            try:
+        try:
+            while True:
                 message = protocol.read(self._stream)
-            except EOFError:
-                # the bot is gone or closes us; the main thread may be deep inside a kernel
-                os._exit(0)
-            if isinstance(message, Run):
-                self._runs.put(message)
-            elif isinstance(message, Cancel):
-                self._cancelled.add(message.number)
+                if isinstance(message, Run):
+                    self._runs.put(message)
+                elif isinstance(message, Cancel):
+                    self._cancelled.add(message.number)
+        finally:
+            # the bot is gone or closes us; the main thread may be deep inside a kernel
+            os._exit(0)
 
 
 class Outbox:
@@ -111,12 +112,16 @@ def serve(engine: Engine, inbox: Inbox, outbox: Outbox) -> None:
     """Run what comes in, one after the other, until the process is ended."""
     while True:
         run = inbox.next_run()
-        outbox.send(outcome(engine, run, inbox, outbox))
+        message = outcome(engine, run, inbox, outbox)
+        outbox.send(message)
+        if isinstance(message, Failed) and message.fatal:
+            sys.exit(1)
         inbox.forget(run.number)
 
 
 def outcome(engine: Engine, run: Run, inbox: Inbox, outbox: Outbox) -> Happened | Stopped | Failed:
     """Make what a run asks for, sending its progress, and return the message that ends it."""
+    from bot.inference.devices import is_lost
     from bot.inference.engine import Cancelled
 
     try:
@@ -132,12 +137,15 @@ def outcome(engine: Engine, run: Run, inbox: Inbox, outbox: Outbox) -> Happened 
     except Exception as error:
         # a defect: its own type may not cross the pipe, so only its text does
         defect = WorkerError(f"{type(error).__name__}: {error}")
-        return Failed(run.number, defect, traceback.format_exc())
+        return Failed(run.number, defect, traceback.format_exc(), fatal=is_lost(error))
     return Happened(run.number, result)
 
 
 def main() -> None:
     """Read the options from standard input and serve."""
+    # a service manager signals the whole group: the bot decides when its worker ends
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
     outbox = Outbox(take_standard_output())
     options: WorkerOptions = protocol.read(sys.stdin.buffer)
     configure_logging(options.log_level, options.log_format)

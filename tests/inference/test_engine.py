@@ -197,6 +197,35 @@ def test_a_black_picture_is_made_once_more_in_full_precision(
     assert engine_module.luminosity(open_image(result)) > engine_module.BLACK
 
 
+def test_a_black_picture_that_was_asked_for_is_kept_when_full_precision_has_no_room(
+    engine: Engine, pipelines: Pipelines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine_module, "BLACK", 256.0)  # every picture counts as black
+    denoiser = pipelines.denoiser
+
+    def no_room_for_full_precision(tool: Any, quantization: str) -> Any:
+        if quantization == "None":
+            raise OutOfMemory("for the model")
+        return denoiser(tool, quantization)
+
+    monkeypatch.setattr(pipelines, "denoiser", no_room_for_full_precision)
+    result = engine.run(ask())
+    assert len(result.images) == 1
+    assert result.quantization == "8-bit"
+    assert result.notes[0].startswith("It could not be made again in full precision.")
+    assert result.notes[1] == "The picture is black."
+
+
+def test_numbers_that_the_autoencoder_breaks_are_seen_too(
+    engine: Engine, pipelines: Pipelines
+) -> None:
+    engine.run(ask())
+    vae, _ = pipelines.autoencoder()
+    vae.decoder.conv_out.bias.data.fill_(float("nan"))
+    with pytest.raises(UnusablePicture):
+        engine.run(ask())
+
+
 def test_a_picture_that_stays_broken_is_refused(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:

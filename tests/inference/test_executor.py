@@ -96,11 +96,26 @@ async def test_a_worker_that_is_killed_is_reported_and_started_again(
     assert after != before
 
 
-async def test_closing_ends_the_process() -> None:
-    async with LocalExecutor([WorkerOptions(family="tiny", device="cpu")]) as executor:
-        await asyncio.sleep(0.1)
-        (process_id,) = executor.process_ids
-    assert not psutil.pid_exists(process_id)
+@pytest.mark.parametrize("turns", [0, 1, 2, 3, 10, 100])
+async def test_closing_ends_the_process_however_far_its_start_has_come(turns: int) -> None:
+    before = {process.pid for process in psutil.Process().children()}
+    async with asyncio.timeout(30):
+        async with LocalExecutor([WorkerOptions(family="tiny", device="cpu")]):
+            for _ in range(turns):
+                await asyncio.sleep(0)
+    assert {process.pid for process in psutil.Process().children()} <= before
+
+
+async def test_a_signal_to_the_whole_group_leaves_the_end_to_the_bot(
+    executor: LocalExecutor,
+) -> None:
+    (process_id,) = executor.process_ids
+    async for event in executor.run(ask()):
+        if isinstance(event, Progress) and event.stage == "encode":
+            os.kill(process_id, signal.SIGTERM)
+            os.kill(process_id, signal.SIGINT)
+    assert isinstance(event, Result)
+    assert executor.process_ids == (process_id,)
 
 
 async def test_a_device_that_is_not_there_is_named_at_the_start_and_to_each_run() -> None:

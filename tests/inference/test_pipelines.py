@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import weakref
+
 import pytest
+import torch
 
 from bot.errors import OutOfMemory
 from bot.inference.engine import Engine
-from bot.inference.pipelines import Pipelines
+from bot.inference.pipelines import Key, Pipelines
+from bot.inference.quantization import Loaded
 from bot.inference.tools import TOOLS
 
 from .conftest import CPU, PLENTY, ask, make_pipelines
@@ -27,11 +31,12 @@ def test_the_least_recently_used_leaves_first() -> None:
     pipelines = make_pipelines(device_budget=everything().resident.actual - 1)
     for model in ("schnell", "dev"):
         Engine(pipelines, CPU).run(ask(model=model, steps=1))
-    # the last job used everything but schnell's transformer, yet the encoders are older than it was
-    loaded = parts(pipelines)
-    assert ("dev", "transformer") in loaded
-    assert ("schnell", "vae") in loaded
-    assert len(loaded) < 5
+    assert parts(pipelines) == [
+        ("schnell", "text_encoder"),
+        ("schnell", "text_encoder_2"),
+        ("dev", "transformer"),
+        ("schnell", "vae"),
+    ]
 
 
 def test_the_budget_is_never_exceeded() -> None:
@@ -47,6 +52,31 @@ def test_the_budget_is_never_exceeded() -> None:
     for model in ("schnell", "dev", "schnell", "dev"):
         engine.run(ask(model=model, steps=1), report=watch)
     assert 0 < highest <= budget
+
+
+def test_what_is_evicted_leaves_memory_in_the_course_of_the_job(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    largest = max(part.bytes for part in everything()._components.values())
+    pipelines = make_pipelines(device_budget=largest)
+    modules: dict[str, weakref.ref[torch.nn.Module]] = {}
+    load, alive = Pipelines._load, list[set[str]]()
+
+    def note(self: Pipelines, key: Key) -> Loaded:
+        loaded = load(self, key)
+        modules[key.part] = weakref.ref(loaded.module)
+        return loaded
+
+    def look(_: object) -> None:
+        alive.append({part for part, module in modules.items() if module() is not None})
+
+    monkeypatch.setattr(Pipelines, "_load", note)
+    Engine(pipelines, CPU).run(ask(), report=look)
+    # each stage has had what it needs, and in the end the autoencoder is alone
+    assert alive[0] == set()
+    assert any("text_encoder_2" in each for each in alive)
+    assert {"transformer"} in alive
+    assert alive[-1] == {"vae"}
 
 
 def test_a_small_budget_gives_the_same_picture() -> None:
@@ -104,7 +134,6 @@ def test_host_memory_has_its_budget_too(
 
 
 def test_the_accounted_bytes_are_those_of_the_tensors(pipelines: Pipelines) -> None:
-    _, loaded = pipelines.denoiser(TOOLS["schnell"], "8-bit")
-    transformer = loaded[0].module
-    measured = sum(t.nbytes for t in transformer.state_dict().values())
-    assert loaded[0].weights.actual == pytest.approx(measured, rel=0.01)
+    denoiser, part = pipelines.denoiser(TOOLS["schnell"], "8-bit")
+    measured = sum(t.nbytes for t in denoiser.transformer.state_dict().values())
+    assert part.weights.actual == pytest.approx(measured, rel=0.01)

@@ -21,9 +21,9 @@ def test_linear_layers_become_a_quarter_of_their_size_in_float32() -> None:
     assert is_quantized(loaded.module)
     before = weigh(layers())
     assert before.actual == before.float32
-    assert loaded.weights.float32 == pytest.approx(before.float32, rel=0.001)
-    assert loaded.weights.saved_against("float32") == pytest.approx(0.75, abs=0.02)
-    assert loaded.weights.saved_against("bfloat16") == pytest.approx(0.5, abs=0.03)
+    assert loaded.part.weights.float32 == pytest.approx(before.float32, rel=0.001)
+    assert loaded.part.weights.saved_against("float32") == pytest.approx(0.75, abs=0.02)
+    assert loaded.part.weights.saved_against("bfloat16") == pytest.approx(0.5, abs=0.03)
 
 
 def test_the_output_stays_close_to_full_precision() -> None:
@@ -36,8 +36,8 @@ def test_the_output_stays_close_to_full_precision() -> None:
 def test_none_leaves_the_weights_as_they_are() -> None:
     loaded = load_quantized("layers", layers, "None")
     assert not is_quantized(loaded.module)
-    assert loaded.quantization == "None"
-    assert loaded.weights == weigh(layers())
+    assert loaded.part.quantization == "None"
+    assert loaded.part.weights == weigh(layers())
 
 
 def test_weights_that_are_quantised_already_are_left_alone() -> None:
@@ -45,7 +45,7 @@ def test_weights_that_are_quantised_already_are_left_alone() -> None:
     scale = once[0].weight._scale.clone()
     again = load_quantized("layers", lambda: once, "8-bit")
     assert again.module is once
-    assert again.quantization == "8-bit"
+    assert again.part.quantization == "8-bit"
     assert torch.equal(once[0].weight._scale, scale)
 
 
