@@ -1,0 +1,115 @@
+"""One simulated Discord and one data folder for all tests of a module, and a bot that runs."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from .bot_process import BotProcess
+from .fake_discord import FakeDiscord
+from .messages import Message
+from .openapi import Contract
+from .rest import TOKEN, Call
+
+CRIES = ("Traceback", "never retrieved", "never awaited", "Unclosed", "was destroyed")
+
+
+class Operator:
+    """Who runs the bot: starts it where it does not run, and looks into its data folder."""
+
+    def __init__(self, discord: FakeDiscord, folder: Path) -> None:
+        self._discord = discord
+        self._folder = folder
+        self._runs: list[BotProcess] = []
+
+    async def start(self, url: str | None = None, **settings: str) -> BotProcess:
+        """Start the bot, without waiting for what comes of it."""
+        settings = {"DISCORD_TOKEN": TOKEN, **settings}
+        bot = await BotProcess.start(url or self._discord.url, self._folder, settings)
+        self._runs.append(bot)
+        return bot
+
+    async def running(self, **settings: str) -> BotProcess:
+        """Return the bot that runs with these settings, started anew if none does."""
+        for bot in self._runs:
+            if bot.running and bot.settings.items() >= settings.items():
+                return bot
+            await bot.end()
+        bot = await self.start(**settings)
+        await self._discord.gateway.online()
+        return bot
+
+    async def job_is(self, message: Message, state: str, seconds: float = 5.0) -> bool:
+        """Tell whether a message's job comes to be in a state in time."""
+        for _ in range(int(seconds / 0.05)):
+            if self._state(message) == state:
+                return True
+            await asyncio.sleep(0.05)
+        return False
+
+    async def close(self) -> None:
+        """End what still runs, by force, and read what all runs have logged."""
+        for bot in self._runs:
+            await bot.end()
+            assert not [cry for cry in CRIES if cry in bot.log], bot.log
+
+    def _state(self, message: Message) -> str:
+        with closing(sqlite3.connect(self._folder / "data" / "bot.sqlite3")) as database:
+            query = "SELECT state FROM jobs WHERE message_id = ?"
+            row = database.execute(query, (int(message.id),)).fetchone()
+        return "" if row is None else str(row[0])
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def world() -> AsyncIterator[FakeDiscord]:
+    """Serve a Discord."""
+    async with FakeDiscord.serve() as discord:
+        yield discord
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def operator(
+    world: FakeDiscord, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Operator]:
+    """Give the bot a folder, and see to its end."""
+    operator = Operator(world, tmp_path_factory.mktemp("bot"))
+    yield operator
+    await operator.close()
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def bot(discord: FakeDiscord, operator: Operator) -> BotProcess:
+    """Return a bot that is online; the checks of `discord` include its start."""
+    return await operator.running()
+
+
+@pytest.fixture(scope="session")
+def contract() -> Contract:
+    """Read Discord's description of its API, if it is there."""
+    return Contract.load()
+
+
+@pytest.fixture
+def discord(world: FakeDiscord, contract: Contract) -> Iterator[FakeDiscord]:
+    """Return the Discord, without faults, and check all that the bot sends it in a test."""
+    before = len(world.rest.calls)
+    yield world
+    world.heal()
+    for call in world.rest.calls[before:]:
+        assert contract.faults(call.method, call.path, call.body) == []
+        assert not can_mention(call), f"{call.method} {call.path} could mention somebody"
+
+
+def can_mention(call: Call) -> bool:
+    """Tell whether a request shows text in which Discord would look for mentions."""
+    if not isinstance(call.body, dict):
+        return False
+    data = call.body.get("data", call.body)
+    shows = any(data.get(name) for name in ("content", "embeds"))
+    return shows and data.get("allowed_mentions", {}).get("parse") != []

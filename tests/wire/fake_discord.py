@@ -1,0 +1,143 @@
+"""A Discord on 127.0.0.1 with one server and one channel, and what its members do there."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, Literal, Self
+
+from aiohttp import web
+
+from .gateway import Event, Gateway
+from .messages import (
+    APPLICATION_ID,
+    CHANNEL_ID,
+    GUILD_ID,
+    MEMBER_ID,
+    Interaction,
+    Message,
+    channel,
+    guild,
+    user,
+)
+from .rest import TOKEN, Fault, Rest
+
+COMMAND, COMPONENT = 2, 3
+
+SEND_MESSAGES, USE_COMMANDS, ATTACH_FILES = 1 << 11, 1 << 31, 1 << 15
+
+
+class FakeDiscord:
+    """The server, with a driver for its members and for what goes wrong."""
+
+    def __init__(self) -> None:
+        self.url = ""
+        self.gateway = Gateway(TOKEN, self._greeting)
+        self._faults: list[Fault] = []
+        self.rest = Rest(self._faults)
+
+    @classmethod
+    @asynccontextmanager
+    async def serve(cls) -> AsyncIterator[Self]:
+        """Listen on a free port."""
+        discord = cls()
+        application = discord.rest.application()
+        application.router.add_get("/gateway", discord.gateway.handle)
+        runner = web.AppRunner(application, shutdown_timeout=0.1)
+        await runner.setup()
+        try:
+            await web.TCPSite(runner, "127.0.0.1", 0).start()
+            discord.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+            discord.rest.gateway = discord.url.replace("http", "ws") + "/gateway"
+            yield discord
+        finally:
+            await runner.cleanup()
+
+    async def slash(self, command: str, user_id: str = MEMBER_ID, **options: Any) -> Message:
+        """Give a command and return the message that acknowledges it."""
+        known = next(each for each in self.rest.commands if each["name"] == command)
+        types = {each["name"]: each["type"] for each in known["options"]}
+        data = {
+            "id": known["id"],
+            "name": command,
+            "type": 1,
+            "options": [{"name": k, "type": types[k], "value": v} for k, v in options.items()],
+        }
+        interaction = await self._interact(COMMAND, user_id, {"data": data})
+        assert interaction.original is not None
+        return interaction.original
+
+    async def click(
+        self, message: Message, custom_id: str, user_id: str = MEMBER_ID
+    ) -> Interaction:
+        """Click a button of a message and return the interaction, which the bot has answered."""
+        assert custom_id in message.now.custom_ids, f"the message has no button {custom_id}"
+        data = {"component_type": 2, "custom_id": custom_id}
+        body = {"data": data, "message": message.to_json()}
+        return await self._interact(COMPONENT, user_id, body, message)
+
+    def fail(self, method: str, path: str, *, status: int, **what: Any) -> None:
+        """Refuse requests, by default one, whose path fits a regular expression."""
+        self._faults.append(Fault(kind="error", method=method, path=path, status=status, **what))
+
+    def cut(self, method: str, path: str, *, carried_out: bool = False, **what: Any) -> None:
+        """Reset the connection instead of answering, with the request carried out or not."""
+        kind: Literal["lost", "cut"] = "lost" if carried_out else "cut"
+        self._faults.append(Fault(kind=kind, method=method, path=path, **what))
+
+    def delay(self, method: str, path: str, *, seconds: float, **what: Any) -> None:
+        """Carry a request out late."""
+        self._faults.append(Fault(kind="delay", method=method, path=path, seconds=seconds, **what))
+
+    def heal(self) -> None:
+        """Let everything work again."""
+        self._faults.clear()
+
+    async def _interact(
+        self, kind: int, user_id: str, body: dict[str, Any], message: Message | None = None
+    ) -> Interaction:
+        interaction = Interaction(sent_at=time.monotonic(), original=message)
+        self.rest.interactions[interaction.token] = interaction
+        member = {
+            "user": user(user_id),
+            "roles": [],
+            "joined_at": "2026-01-01T00:00:00+00:00",
+            "deaf": False,
+            "mute": False,
+            "flags": 0,
+            "permissions": str(SEND_MESSAGES | USE_COMMANDS),
+        }
+        payload = body | {
+            "id": interaction.id,
+            "application_id": APPLICATION_ID,
+            "type": kind,
+            "token": interaction.token,
+            "version": 1,
+            "guild_id": GUILD_ID,
+            "channel": channel(),
+            "channel_id": CHANNEL_ID,
+            "member": member,
+            "app_permissions": str(SEND_MESSAGES | ATTACH_FILES),
+            "attachment_size_limit": 10 * 1024 * 1024,
+            "locale": "en-US",
+            "guild_locale": "en-US",
+            "entitlements": [],
+            "authorizing_integration_owners": {"0": GUILD_ID},
+            "context": 0,
+        }
+        await self.gateway.dispatch("INTERACTION_CREATE", payload)
+        await asyncio.wait_for(interaction.acknowledged.wait(), 10)
+        return interaction
+
+    def _greeting(self, session_id: str) -> list[Event]:
+        ready = {
+            "v": 10,
+            "user": user(APPLICATION_ID),
+            "session_id": session_id,
+            "resume_gateway_url": self.rest.gateway,
+            "guilds": [{"id": GUILD_ID, "unavailable": True}],
+            "application": {"id": APPLICATION_ID, "flags": 0},
+        }
+        return [("READY", ready), ("GUILD_CREATE", guild())]

@@ -1,0 +1,242 @@
+"""The HTTP side of the simulated Discord: the routes that the bot uses, and what goes wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import socket
+import struct
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Literal
+
+from aiohttp import web
+
+from .messages import (
+    APPLICATION_ID,
+    CHANNEL_ID,
+    EPHEMERAL,
+    GUILD_ID,
+    LOADING,
+    MEMBER_ID,
+    Interaction,
+    Message,
+    snowflake,
+    user,
+)
+
+TOKEN = "a-token-that-is-right"
+PREFIX = "/api/v10"
+
+MESSAGE, DEFERRED_MESSAGE, DEFERRED_UPDATE, UPDATE = 4, 5, 6, 7
+
+
+@dataclass(kw_only=True, slots=True)
+class Call:
+    """One request of the bot, and the status of its answer (0: the connection was reset)."""
+
+    method: str
+    path: str
+    names: Mapping[str, str]
+    body: Any
+    files: dict[str, bytes]
+    at: float = field(default_factory=time.monotonic)
+    status: int = 0
+
+
+@dataclass(kw_only=True, slots=True)
+class Fault:
+    """What goes wrong with the next `times` requests whose method, path and a file's name fit."""
+
+    kind: Literal["error", "cut", "lost", "delay"]
+    method: str
+    path: str
+    times: float = 1
+    file: str | None = None
+    status: int = 0
+    code: int = 0
+    seconds: float = 0.0
+
+    def meets(self, call: Call) -> bool:
+        """Tell whether it goes wrong with a request, and count that."""
+        if self.times <= 0 or self.method != call.method or not re.fullmatch(self.path, call.path):
+            return False
+        if self.file is not None and not any(re.fullmatch(self.file, name) for name in call.files):
+            return False
+        self.times -= 1
+        return True
+
+
+Answer = Callable[[Call], web.Response]
+
+
+class Rest:
+    """The routes, on the interactions and messages that there are; `faults` is the driver's."""
+
+    def __init__(self, faults: list[Fault]) -> None:
+        self.gateway = ""
+        self.calls: list[Call] = []
+        self.commands: list[dict[str, Any]] = []
+        self.interactions: dict[str, Interaction] = {}
+        self.messages: dict[str, Message] = {}
+        self._faults = faults
+
+    def application(self) -> web.Application:
+        """Return the routes as a web application."""
+        app = web.Application(client_max_size=64 * 1024 * 1024)
+        webhook = f"/webhooks/{APPLICATION_ID}/{{token}}"
+        routes: list[tuple[str, str, Answer]] = [
+            ("GET", "/users/@me", self._me),
+            ("GET", "/oauth2/applications/@me", self._my_application),
+            ("GET", "/gateway/bot", self._where_the_gateway_is),
+            ("PUT", f"/applications/{APPLICATION_ID}/commands", self._sync),
+            ("PUT", f"/applications/{APPLICATION_ID}/guilds/{GUILD_ID}/commands", self._sync),
+            ("POST", "/interactions/{id}/{token}/callback", self._callback),
+            ("POST", webhook, self._follow_up),
+            ("GET", f"{webhook}/messages/{{message}}", self._webhook_message),
+            ("PATCH", f"{webhook}/messages/{{message}}", self._webhook_message),
+            ("POST", f"/channels/{CHANNEL_ID}/messages", self._post),
+            ("PATCH", f"/channels/{CHANNEL_ID}/messages/{{message}}", self._edit),
+            ("*", "/{path:.*}", lambda call: _refusal(404, 0)),
+        ]
+        for method, path, answer in routes:
+            app.router.add_route(method, PREFIX + path, partial(self._serve, answer))
+        return app
+
+    async def _serve(self, answer: Answer, request: web.Request) -> web.Response:
+        """Record a request, let the faults loose on it, check its token and answer it."""
+        call = await _read(request)
+        self.calls.append(call)
+        fault = next((each for each in self._faults if each.meets(call)), None)
+        kind = fault.kind if fault else None
+        if kind == "cut":
+            return _reset(request)
+        if fault and kind == "delay":
+            await asyncio.sleep(fault.seconds)
+        by_token = call.path.startswith(("/webhooks/", "/interactions/"))
+        if fault and kind == "error":
+            response = _refusal(fault.status, fault.code)
+        elif not by_token and request.headers.get("Authorization") != f"Bot {TOKEN}":
+            response = _refusal(401, 0)
+        else:
+            response = answer(call)
+        if kind == "lost":
+            return _reset(request)
+        call.status = response.status
+        return response
+
+    def _me(self, _: Call) -> web.Response:
+        return _json(user(APPLICATION_ID))
+
+    def _my_application(self, _: Call) -> web.Response:
+        flags = {"bot_public": True, "bot_require_code_grant": False, "flags": 0}
+        names = {"id": APPLICATION_ID, "name": "flux", "description": "", "icon": None}
+        return _json(flags | names | {"owner": user(MEMBER_ID), "verify_key": ""})
+
+    def _where_the_gateway_is(self, call: Call) -> web.Response:
+        limit = {"total": 1000, "remaining": 1000, "reset_after": 0, "max_concurrency": 1}
+        return _json({"url": self.gateway, "shards": 1, "session_start_limit": limit})
+
+    def _sync(self, call: Call) -> web.Response:
+        ids = {"application_id": APPLICATION_ID, "version": snowflake()}
+        self.commands = [{**each, **ids, "id": snowflake()} for each in call.body]
+        return _json(self.commands)
+
+    def _callback(self, call: Call) -> web.Response:
+        interaction = self.interactions.get(call.names["token"])
+        if interaction is None:
+            return _refusal(404, 10062)
+        if interaction.acknowledged.is_set():
+            return _refusal(400, 40060)
+        kind, data = call.body["type"], dict(call.body.get("data") or {})
+        if kind == DEFERRED_MESSAGE:
+            data["flags"] = data.get("flags", 0) | LOADING
+        if kind in (MESSAGE, DEFERRED_MESSAGE):
+            interaction.original = self._new_message(call, data)
+            interaction.original.acknowledged_after = call.at - interaction.sent_at
+        elif kind == UPDATE and interaction.original is not None:
+            interaction.original.change(data, call.files, f"{call.method} {call.path}")
+        interaction.callback = kind
+        interaction.acknowledged.set()
+        about: dict[str, Any] = {"id": interaction.id, "type": 2}
+        resource: dict[str, Any] = {"type": kind}
+        if kind != DEFERRED_UPDATE and interaction.original is not None:
+            about["response_message_id"] = interaction.original.id
+            about["response_message_loading"] = kind == DEFERRED_MESSAGE
+        if kind in (MESSAGE, UPDATE) and interaction.original is not None:
+            resource["message"] = interaction.original.to_json()
+        return _json({"interaction": about, "resource": resource})
+
+    def _follow_up(self, call: Call) -> web.Response:
+        interaction = self.interactions.get(call.names["token"])
+        if interaction is None or not interaction.acknowledged.is_set():
+            return _refusal(404, 10015)
+        message = self._new_message(call, call.body)
+        interaction.replies.append(message)
+        return _json(message.to_json())
+
+    def _webhook_message(self, call: Call) -> web.Response:
+        interaction = self.interactions.get(call.names["token"])
+        if interaction is None:
+            return _refusal(404, 10015)
+        message = interaction.message(call.names["message"])
+        return self._show(call, message)
+
+    def _post(self, call: Call) -> web.Response:
+        return _json(self._new_message(call, call.body).to_json())
+
+    def _edit(self, call: Call) -> web.Response:
+        message = self.messages.get(call.names["message"])
+        hidden = message is not None and message.now.flags & EPHEMERAL
+        return self._show(call, None if hidden else message)
+
+    def _show(self, call: Call, message: Message | None) -> web.Response:
+        if message is None:
+            return _refusal(404, 10008)
+        if call.method == "PATCH":
+            message.change(call.body, call.files, f"{call.method} {call.path}")
+        return _json(message.to_json())
+
+    def _new_message(self, call: Call, data: dict[str, Any]) -> Message:
+        message = Message(snowflake())
+        message.change(data, call.files, f"{call.method} {call.path}")
+        self.messages[message.id] = message
+        return message
+
+
+async def _read(request: web.Request) -> Call:
+    body, files = None, {}
+    if request.content_type == "multipart/form-data":
+        for name, value in (await request.post()).items():
+            if isinstance(value, web.FileField):
+                files[value.filename] = value.file.read()
+                value.file.close()
+            elif name == "payload_json":
+                assert isinstance(value, str)
+                body = json.loads(value)
+    elif request.can_read_body:
+        body = await request.json()
+    path, names = request.path.removeprefix(PREFIX), dict(request.match_info)
+    return Call(method=request.method, path=path, names=names, body=body, files=files)
+
+
+def _json(value: Any, status: int = 200) -> web.Response:
+    # discord.py takes nothing for JSON that names a charset beside it
+    body = json.dumps(value).encode()
+    return web.Response(body=body, status=status, content_type="application/json")
+
+
+def _refusal(status: int, code: int) -> web.Response:
+    return _json({"code": code, "message": f"refused with {code}"}, status)
+
+
+def _reset(request: web.Request) -> web.Response:
+    """Make the bot's side see errno 104, connection reset by peer."""
+    assert request.transport is not None
+    line = request.transport.get_extra_info("socket")
+    line.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    request.transport.abort()
+    return web.Response(status=499)

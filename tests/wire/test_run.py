@@ -1,0 +1,196 @@
+"""`python -m bot run`, from its start to its end, as Discord and the operator see it."""
+
+from __future__ import annotations
+
+import io
+import math
+import re
+import signal
+import time
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from .bot_process import BotProcess, gone
+from .conftest import Operator
+from .fake_discord import FakeDiscord
+from .messages import STRANGER_ID, Message, Version
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+GUILDS = 1 << 0
+LONG: dict[str, Any] = {"model": "dev", "steps": 50, "count": 4}
+WEBHOOK = r"/webhooks/.*"
+PICTURE = r".*\.png"
+STOPPED = "The bot was stopped before this was done."
+
+
+def has_picture(version: Version) -> bool:
+    return any(name.endswith(".png") for name in version.files)
+
+
+def shows_work(version: Version) -> bool:
+    return bool(version.custom_ids) and not re.search("Starting|Waiting", version.text)
+
+
+async def picture(discord: FakeDiscord, **options: Any) -> Message:
+    message = await discord.slash("generate", prompt="a red circle", **options)
+    await message.until(has_picture)
+    return message
+
+
+async def test_a_bot_that_starts_asks_for_no_more_than_it_needs(
+    bot: BotProcess, discord: FakeDiscord
+) -> None:
+    assert discord.gateway.identifies[-1]["intents"] == GUILDS
+    generate = next(each for each in discord.rest.commands if each["name"] == "generate")
+    model = next(each for each in generate["options"] if each["name"] == "model")
+    assert {each["value"] for each in model["choices"]} == {"schnell", "dev"}
+
+
+async def test_generate_is_acknowledged_at_once_and_ends_in_a_picture(
+    bot: BotProcess, discord: FakeDiscord, operator: Operator
+) -> None:
+    message = await discord.slash("generate", prompt="a red circle @everyone", seed=7)
+    assert message.acknowledged_after < 3
+    final = await message.until(has_picture)
+    (png,) = final.files.values()
+    assert Image.open(io.BytesIO(png)).size == (128, 128)
+    (embed,) = final.embeds
+    assert {"name": "Seed", "value": "7", "inline": True} in embed["fields"]
+    assert any(version.custom_ids for version in message.history)
+    assert final.custom_ids == []
+    assert await operator.job_is(message, "delivered")
+
+
+async def test_cancel_works_for_who_asked_and_for_no_stranger(
+    bot: BotProcess, discord: FakeDiscord, operator: Operator
+) -> None:
+    with bot.paused():
+        message = await discord.slash("generate", prompt="a red circle")
+        shown = await message.until(lambda version: version.custom_ids)
+        refused = await discord.click(message, shown.custom_ids[0], user_id=STRANGER_ID)
+        assert refused.original is not None
+        assert "Only who asked for this" in refused.original.now.text
+        await discord.click(message, shown.custom_ids[0])
+        final = await message.reads("Cancelled.")
+    assert final.custom_ids == []
+    assert await operator.job_is(message, "cancelled")
+
+
+async def test_a_gateway_that_drops_is_resumed_with_the_commands_of_the_meantime(
+    bot: BotProcess, discord: FakeDiscord
+) -> None:
+    resumes = len(discord.gateway.resumes)
+    await discord.gateway.drop()
+    await picture(discord)
+    assert len(discord.gateway.resumes) == resumes + 1
+
+
+async def test_a_picture_comes_by_the_bot_itself_when_the_interaction_has_expired(
+    bot: BotProcess, discord: FakeDiscord, operator: Operator
+) -> None:
+    discord.fail("PATCH", WEBHOOK, status=401, code=50027, file=PICTURE, times=math.inf)
+    message = await picture(discord)
+    assert message.now.route.startswith("PATCH /channels/")
+    assert message.now.custom_ids == []
+    assert await operator.job_is(message, "delivered")
+
+
+async def test_a_picture_comes_once_when_discord_is_unavailable_for_a_moment(
+    bot: BotProcess, discord: FakeDiscord, operator: Operator
+) -> None:
+    discord.fail("PATCH", WEBHOOK, status=503, file=PICTURE)
+    message = await picture(discord)
+    assert await operator.job_is(message, "delivered")
+    assert sum(has_picture(version) for version in message.history) == 1
+
+
+async def test_a_worker_that_is_killed_is_reported_and_replaced(
+    bot: BotProcess, discord: FakeDiscord, operator: Operator
+) -> None:
+    await picture(discord)
+    start = time.monotonic()
+    message = await discord.slash("generate", prompt="a red circle", **LONG)
+    await message.reads("Painting")
+    (worker,) = bot.workers()
+    worker.kill()
+    final = await message.reads("The inference process ended while it worked on this")
+    assert final.custom_ids == []
+    assert await operator.job_is(message, "failed")
+    await picture(discord)
+    # the new worker has imported and loaded everything meanwhile, and no heartbeat was missed
+    assert discord.gateway.longest_gap(start) < 2 * discord.gateway.heartbeat_interval
+
+
+async def test_sigterm_lets_the_running_job_finish_and_tells_the_waiting_one(
+    bot: BotProcess, discord: FakeDiscord, operator: Operator
+) -> None:
+    await picture(discord)
+    workers = bot.workers()
+    with bot.paused():
+        running = await discord.slash("generate", prompt="a red circle")
+        await running.reads("Starting")
+        waiting = await discord.slash("generate", prompt="a blue square")
+        await waiting.reads("1 job before")
+        bot.process.send_signal(signal.SIGTERM)
+        await waiting.reads(STOPPED)
+    assert await bot.exit_code(30) == 0
+    assert has_picture(running.now)
+    assert await operator.job_is(running, "delivered")
+    assert await operator.job_is(waiting, "interrupted")
+    assert running.now.custom_ids == waiting.now.custom_ids == []
+    assert await gone(workers, seconds=1)
+
+
+async def test_after_sigkill_the_worker_ends_and_the_next_start_tells_the_members(
+    bot: BotProcess, discord: FakeDiscord, operator: Operator
+) -> None:
+    running = await discord.slash("generate", prompt="a red circle", **LONG)
+    await running.reads("Painting")
+    waiting = await discord.slash("generate", prompt="a blue square")
+    await waiting.reads("1 job before")
+    workers = bot.workers()
+    bot.process.kill()
+    assert await gone(workers, seconds=5)
+    await operator.running()
+    for message in (running, waiting):
+        final = await message.reads(STOPPED)
+        assert final.custom_ids == []
+        assert await operator.job_is(message, "interrupted")
+
+
+async def test_sigterm_interrupts_a_job_that_takes_longer_than_the_grace(
+    discord: FakeDiscord, operator: Operator
+) -> None:
+    bot = await operator.running(STOP_GRACE="0.5")
+    await picture(discord)
+    workers = bot.workers()
+    with bot.paused():
+        message = await discord.slash("generate", prompt="a red circle")
+        await message.reads("Starting")
+        bot.process.send_signal(signal.SIGTERM)
+        await message.reads(STOPPED)
+    assert await bot.exit_code(15) == 0
+    assert message.now.custom_ids == []
+    assert await operator.job_is(message, "interrupted")
+    assert await gone(workers, seconds=1)
+
+
+@pytest.mark.parametrize(
+    ("url", "token", "sentence"),
+    [
+        (None, "wrong", "DISCORD_TOKEN is refused by Discord."),
+        ("http://127.0.0.1:9", "right", "Discord cannot be reached: "),
+    ],
+    ids=["token refused", "nobody there"],
+)
+async def test_a_start_that_fails_ends_in_one_sentence(
+    url: str | None, token: str, sentence: str, operator: Operator
+) -> None:
+    bot = await operator.start(url, DISCORD_TOKEN=token, LOG_LEVEL="ERROR")
+    assert await bot.exit_code(20) == 1
+    assert bot.log.startswith(sentence)
+    assert bot.log.count("\n") == 1
+    assert await gone(bot.workers(), seconds=1)
