@@ -41,7 +41,7 @@ class Browser:
 
     async def until(self, reached: Callable[[State], bool]) -> State:
         async with asyncio.timeout(20):
-            while not reached(state := await self.state()):  # noqa: ASYNC110 - as a browser does
+            while not reached(state := await self.state()):
                 await asyncio.sleep(0.05)
         return state
 
