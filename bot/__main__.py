@@ -124,7 +124,10 @@ async def _connect(app: Application, token: str) -> None:
         ) from None
     except (aiohttp.ClientError, discord.HTTPException, OSError) as error:
         raise DiscordUnreachable(str(error)) from error
-    await _first_of(app.client.connect(), app.work())
+    try:
+        await _first_of(app.client.connect(), app.work())
+    except discord.ConnectionClosed as error:
+        raise DiscordUnreachable(str(error)) from error
 
 
 async def _watch_worker(app: Application) -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import secrets
 
+import aiohttp
 import discord
 
-from bot.client import FluxBot
+from bot.client import ALREADY_ACKNOWLEDGED, FluxBot
 from bot.inference.types import SEED_LIMIT, Request
 from bot.storage import Origin
 
@@ -16,14 +17,31 @@ def random_seed() -> int:
     return secrets.randbelow(SEED_LIMIT)
 
 
+async def acknowledge(interaction: discord.Interaction[FluxBot], *, private: bool) -> int:
+    """Show that the bot is thinking, and return the id of the message that says so.
+
+    A connection that breaks is tried once more, which discord.py does not do on Linux. If Discord
+    had taken the first attempt, it refuses the second; the message is there all the same.
+    """
+    try:
+        acknowledged = await interaction.response.defer(ephemeral=private, thinking=True)
+    except (aiohttp.ClientError, OSError):
+        try:
+            acknowledged = await interaction.response.defer(ephemeral=private, thinking=True)
+        except discord.HTTPException as error:
+            if error.code != ALREADY_ACKNOWLEDGED:
+                raise
+            acknowledged = None
+    if acknowledged is not None and acknowledged.message_id is not None:
+        return acknowledged.message_id
+    return (await interaction.original_response()).id
+
+
 async def submit(
     interaction: discord.Interaction[FluxBot], request: Request, *, private: bool, spoiler: bool
 ) -> None:
     """Acknowledge a command, which Discord expects within three seconds, and queue its request."""
-    acknowledged = await interaction.response.defer(ephemeral=private, thinking=True)
-    message_id = acknowledged.message_id if acknowledged else None
-    if message_id is None:
-        message_id = (await interaction.original_response()).id
+    message_id = await acknowledge(interaction, private=private)
     assert interaction.channel_id is not None
     await interaction.client.jobs.submit(
         request,

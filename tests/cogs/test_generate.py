@@ -228,3 +228,25 @@ async def test_a_worker_killed_in_mid_job_is_told_and_the_next_job_works(scene: 
         message.embeds[0].description or ""
     )
     assert len((await scene.generate()).attachments) == 1
+
+
+@pytest.mark.parametrize("taken", [False, True], ids=["lost", "taken"])
+async def test_an_acknowledgement_on_a_broken_connection_is_tried_again(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, taken: bool
+) -> None:
+    defer, calls = discord.InteractionResponse.defer, []
+
+    async def break_at_first(response: Any, **options: Any) -> Any:
+        calls.append(options)
+        if len(calls) == 1:
+            if taken:
+                await defer(response, **options)
+                response._response_type = None  # the answer is lost, so the client does not know
+            raise ConnectionResetError(104, "Connection reset by peer")
+        return await defer(response, **options)
+
+    monkeypatch.setattr(discord.InteractionResponse, "defer", break_at_first)
+    message = await scene.generate(seed=7)
+    assert len(calls) == 2
+    assert len(message.attachments) == 1
+    assert len(scene.channel.history(viewer=scene.alice)) == 1
