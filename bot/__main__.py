@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import logging
-import signal
 import sys
 from collections.abc import Coroutine
 from dataclasses import replace
@@ -96,16 +95,15 @@ def _playground(settings: Settings, options: argparse.Namespace) -> int:
 async def _run(settings: Settings) -> int:
     """Serve on Discord until told to stop, then let the running job finish and say goodbye."""
     from bot.application import application
+    from bot.signals import stop_signals
 
     token = settings.require_token()
-    stop = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    async with application(settings) as app, app.client:
-        try:
-            await _first_of(_stop_gently(app, stop), _connect(app, token), _watch_worker(app))
-        finally:
-            await app.jobs.stop(grace=0)  # while the client can still tell the members
+    with stop_signals() as stop:
+        async with application(settings) as app, app.client:
+            try:
+                await _first_of(_stop_gently(app, stop), _connect(app, token), _watch_worker(app))
+            finally:
+                await app.jobs.stop(grace=0)  # while the client can still tell the members
     return 0
 
 
@@ -114,7 +112,7 @@ async def _connect(app: Application, token: str) -> None:
     import aiohttp
     import discord
 
-    from bot.errors import ConfigurationError, DiscordUnreachable
+    from bot.errors import ConfigurationError, DiscordRefused, DiscordUnreachable
 
     try:
         await app.client.login(token)
@@ -122,12 +120,15 @@ async def _connect(app: Application, token: str) -> None:
         raise ConfigurationError(
             "DISCORD_TOKEN", "is refused by Discord", "the current token of your application"
         ) from None
-    except (aiohttp.ClientError, discord.HTTPException, OSError) as error:
+    except discord.HTTPException as error:
+        kind = DiscordUnreachable if error.status >= 500 else DiscordRefused
+        raise kind(str(error)) from error
+    except (aiohttp.ClientError, OSError) as error:
         raise DiscordUnreachable(str(error)) from error
     try:
         await _first_of(app.client.connect(), app.work())
     except discord.ConnectionClosed as error:
-        raise DiscordUnreachable(str(error)) from error
+        raise DiscordRefused(str(error)) from error
 
 
 async def _watch_worker(app: Application) -> None:

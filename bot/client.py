@@ -30,6 +30,8 @@ class FluxBot(commands.Bot):
     jobs: Jobs
 
     def __init__(self, settings: Settings, storage: Storage) -> None:
+        # discord.py warns of missing packages for voice, which this bot does not use
+        discord.VoiceClient.warn_nacl = discord.VoiceClient.warn_dave = False
         super().__init__(
             command_prefix=commands.when_mentioned,
             help_command=None,

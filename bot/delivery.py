@@ -33,6 +33,10 @@ RETRY_SECONDS = (1.0, 4.0)
 """Pauses before the last word is tried again: discord.py does not retry a connection reset on
 Linux, nor a 5xx of a channel message. An edit may be repeated without harm."""
 
+RETRY_LIMIT = 20.0
+"""Seconds after which the last word is not tried again: discord.py itself has then tried a webhook
+five times, for 25 s."""
+
 Controls = Callable[[Job, JobEvent], discord.ui.View | None]
 
 
@@ -95,13 +99,17 @@ class Delivery:
             _log.warning("job %d: its progress could not be shown: %s", job.id, error)
 
     async def _edit_for_certain(self, job: Job, event: JobEvent) -> bool:
+        began = time.perf_counter()
         for pause in (*RETRY_SECONDS, None):
+            if self._client.is_closed():
+                return False  # it has no session any more, as after the gateway refused the token
             try:
                 await self._edit(job, event)
                 return True
             except FAULTS as error:
                 _log.warning("job %d: its message could not be edited: %s", job.id, error)
-                if pause is None or not _may_pass(error):
+                late = time.perf_counter() - began > RETRY_LIMIT
+                if pause is None or late or not _may_pass(error):
                     return False
                 await asyncio.sleep(pause)
         raise AssertionError("the last attempt returns")

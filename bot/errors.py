@@ -3,6 +3,7 @@
 BotError
 ├── ConfigurationError            a variable of the environment is missing or wrong
 ├── DiscordUnreachable            nobody answers at the start
+├── DiscordRefused                somebody does, and does not let the bot in
 ├── RequestError                  an option of a command is out of its range
 │   └── UnsupportedQuantization
 ├── InferenceError                the request was right, but no picture came of it
@@ -44,6 +45,16 @@ class DiscordUnreachable(BotError):
 
     def __str__(self) -> str:
         return f"Discord cannot be reached: {self.args[0]}. Check the network and start again."
+
+
+class DiscordRefused(BotError):
+    """Discord answers, and does not let the bot in."""
+
+    def __str__(self) -> str:
+        return (
+            f"Discord refuses the bot: {self.args[0]}. "
+            "Check the token and the application in Discord's developer portal."
+        )
 
 
 class RequestError(BotError):

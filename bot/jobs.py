@@ -19,6 +19,13 @@ _log = logging.getLogger(__name__)
 
 STOPPING = "The bot is being stopped. Please try again in a few minutes."
 INTERRUPTED = "The bot was stopped before this was done. Please send the command once more."
+UNDELIVERED = (
+    "The picture was made, but Discord did not take it. "
+    "Please try again, with a smaller size or count if it was large."
+)
+
+FAREWELL = 5.0
+"""Seconds that a stop waits for messages, after the running jobs have had their grace."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -99,8 +106,10 @@ class Jobs:
 
     async def run(self) -> None:
         """Work off the queue until cancelled."""
-        await self._recover()
+        left_behind = await self._storage.unfinished_jobs()
         async with asyncio.TaskGroup() as group:
+            # beside the work: a Discord that is slow to take this must not hold up the queue
+            group.create_task(self._recover(left_behind))
             for _ in range(self._executor.capacity):
                 group.create_task(self._work())
 
@@ -108,24 +117,33 @@ class Jobs:
         """Take no more jobs, give the running ones `grace` seconds, tell the others."""
         self._stopping = True
         while self._waiting:
-            await self._end(self._waiting.popleft(), Ended(state="interrupted", text=INTERRUPTED))
+            await self._interrupt(self._waiting.popleft())
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(grace):
                 await self.idle()
         for making in self._making.values():
             making.cancel()
-        await self.idle()
+        # what Discord does not take within this time, the next start brings to its member
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(FAREWELL):
+                await self.idle()
 
-    async def _recover(self) -> None:
-        """Bring to their members what an earlier process made, or the news that it was stopped."""
-        for job in await self._storage.unfinished_jobs():
+    async def _recover(self, jobs: list[Job]) -> None:
+        """Bring to their members what an earlier process made, or the news that it was stopped.
+
+        Once: what cannot be brought now is not tried again by the next start.
+        """
+        for job in jobs:
             if job.state != "made":
                 await self._end(job, Ended(state="interrupted", text=INTERRUPTED))
                 continue
             try:
-                await self._give(job, await self._storage.result(job))
+                result = await self._storage.result(job)
             except StorageError as error:
                 await self._end(job, Ended(state="failed", text=str(error)))
+                continue
+            if not await self._give(job, result):
+                await self._end(job, Ended(state="failed", text=UNDELIVERED))
 
     async def _work(self) -> None:
         while True:
@@ -150,9 +168,10 @@ class Jobs:
             finally:
                 del self._making[job.id]
         except asyncio.CancelledError:
-            text = self._cancelled.get(job.id)
-            state: Literal["cancelled", "interrupted"] = "cancelled" if text else "interrupted"
-            await self._end(job, Ended(state=state, text=text or INTERRUPTED))
+            if text := self._cancelled.get(job.id):
+                await self._end(job, Ended(state="cancelled", text=text))
+            else:
+                await self._interrupt(job)
             if _being_cancelled():
                 raise
         except BotError as error:
@@ -186,18 +205,34 @@ class Jobs:
             _log.error("job %d is not kept: %s", job.id, error)
             note = f"This is not kept in the history. {error}"
             result = replace(result, notes=(*result.notes, note))
-        await self._give(job, result)
-
-    async def _give(self, job: Job, result: Result) -> None:
-        if await self._tell(job, result):
+        if await self._give(job, result) or self._stopping:
+            return
+        # if not even this gets through, the next start tries once more
+        ended = Ended(state="failed", text=UNDELIVERED)
+        if await self._tell(job, ended):
             with contextlib.suppress(StorageError):
-                await self._storage.mark_delivered(job.id)
+                await self._storage.end_job(job.id, ended.state, ended.text)
+
+    async def _give(self, job: Job, result: Result) -> bool:
+        if not await self._tell(job, result):
+            return False
+        with contextlib.suppress(StorageError):
+            await self._storage.mark_delivered(job.id)
+        return True
 
     async def _end(self, job: Job, ended: Ended) -> None:
         self._told.pop(job.id, None)
         with contextlib.suppress(StorageError):
             await self._storage.end_job(job.id, ended.state, ended.text)
         await self._tell(job, ended)
+
+    async def _interrupt(self, job: Job) -> None:
+        # told first: what is still queued or running in the database, the next start tells of
+        self._told.pop(job.id, None)
+        ended = Ended(state="interrupted", text=INTERRUPTED)
+        if await self._tell(job, ended):
+            with contextlib.suppress(StorageError):
+                await self._storage.end_job(job.id, ended.state, ended.text)
 
     async def _tell(self, job: Job, event: JobEvent) -> bool:
         try:

@@ -88,16 +88,16 @@ class HeldExecutor:
 
 
 class Mailbox:
-    """Keeps what would have been told to the members."""
+    """Keeps what would have been told to the members, and takes events of one type, or none."""
 
     def __init__(self) -> None:
         self.letters: list[tuple[int, JobEvent]] = []
-        self.works = True
+        self.takes: type[object] | None = object
 
     async def deliver(self, job: Job, event: JobEvent) -> bool:
         """Note an event."""
         self.letters.append((job.id, event))
-        return self.works
+        return self.takes is not None and isinstance(event, self.takes)
 
     def of(self, job: Job) -> list[JobEvent]:
         """Return what was told of one job."""

@@ -162,4 +162,5 @@ async def test_what_discord_refuses_for_good_is_not_tried_again(
     held_scene.env.inject_error("PATCH", WEBHOOK, status=400, code=50035, times=None)
     await held.let_finish(0)
     await held_scene.app.jobs.idle()
-    assert edits(held_scene) == before + 1
+    # the picture once, then the sentence that it was not taken
+    assert edits(held_scene) == before + 2

@@ -12,6 +12,7 @@ from bot import errors
 EXAMPLES = [
     errors.ConfigurationError("DEVICE", "is `gpu`", "auto, cuda, mps, cpu"),
     errors.DiscordUnreachable("no route to host"),
+    errors.DiscordRefused("403 Forbidden"),
     errors.RequestError("The prompt is empty.", "Say what the picture shall show."),
     errors.UnsupportedQuantization("4-bit"),
     errors.ModelUnavailable("black-forest-labs/FLUX.1-dev", "it is gated."),

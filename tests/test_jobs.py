@@ -17,7 +17,7 @@ import pytest
 from bot import storage as storage_module
 from bot.errors import DiskFull, JobError, OutOfMemory
 from bot.inference.types import Progress, Queued, Result
-from bot.jobs import INTERRUPTED, Ended, Jobs
+from bot.jobs import INTERRUPTED, UNDELIVERED, Ended, Jobs
 from bot.storage import Job, Storage
 
 from .doubles import HeldExecutor, Mailbox, result_for
@@ -234,8 +234,18 @@ async def test_a_full_disk_loses_no_picture_and_is_said(
     assert note == f"This is not kept in the history. {DiskFull(queue.storage._folder, '')}"
 
 
-async def test_what_discord_did_not_take_stays_made(queue: Queue) -> None:
-    queue.mailbox.works = False
+async def test_a_picture_that_discord_does_not_take_ends_in_a_sentence(queue: Queue) -> None:
+    queue.mailbox.takes = Ended
+    job = await queue.submit()
+    queue.let_finish(job)
+    await queue.jobs.idle()
+    assert queue.mailbox.of(job)[-1] == Ended(state="failed", text=UNDELIVERED)
+    assert await queue.state(job) == "failed"
+    assert len(await queue.storage.images(job.id)) == 2
+
+
+async def test_what_cannot_be_told_at_all_is_left_to_the_next_start(queue: Queue) -> None:
+    queue.mailbox.takes = None
     job = await queue.submit()
     queue.let_finish(job)
     await queue.jobs.idle()

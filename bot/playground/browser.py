@@ -9,8 +9,8 @@ import webbrowser
 
 from bot.config import Settings
 from bot.playground.live import live_preview
-from bot.playground.signals import stop_signals
 from bot.playground.simulation import simulation
+from bot.signals import stop_signals
 
 
 async def serve(settings: Settings, *, port: int, open_browser: bool) -> None:

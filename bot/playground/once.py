@@ -11,9 +11,9 @@ import discord
 from bot.config import Settings
 from bot.errors import BotError, JobError
 from bot.playground.command_line import BadCommand, Value, read
-from bot.playground.signals import stop_signals
 from bot.playground.simulation import SETTLE_TIMEOUT_SECONDS, Simulation, simulation
 from bot.playground.transcript import describe
+from bot.signals import stop_signals
 
 # The bot edits a message every second or two, so no state is missed between two looks.
 LOOK_SECONDS = 0.05

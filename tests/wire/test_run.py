@@ -113,7 +113,7 @@ async def test_a_worker_that_is_killed_is_reported_and_replaced(
     await picture(discord)
     start = time.monotonic()
     message = await discord.slash("generate", prompt="a red circle", **LONG)
-    await message.reads("Painting")
+    await message.until(shows_work)
     (worker,) = bot.workers()
     worker.kill()
     final = await message.reads("The inference process ended while it worked on this")
@@ -148,11 +148,12 @@ async def test_after_sigkill_the_worker_ends_and_the_next_start_tells_the_member
     bot: BotProcess, discord: FakeDiscord, operator: Operator
 ) -> None:
     running = await discord.slash("generate", prompt="a red circle", **LONG)
-    await running.reads("Painting")
+    await running.until(shows_work)
     waiting = await discord.slash("generate", prompt="a blue square")
     await waiting.reads("1 job before")
     workers = bot.workers()
     bot.process.kill()
+    assert await bot.exit_code(5) == -signal.SIGKILL
     assert await gone(workers, seconds=5)
     await operator.running()
     for message in (running, waiting):

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as an event, so that page, bot and worker are closed in order."""
+"""Ctrl-C and SIGTERM as an event, so that page, client and worker are closed in order."""
 
 from __future__ import annotations
 

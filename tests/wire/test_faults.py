@@ -1,0 +1,97 @@
+"""What goes wrong between the bot and Discord, and what the member gets all the same."""
+
+from __future__ import annotations
+
+import math
+import signal
+import time
+
+import pytest
+
+from .bot_process import BotProcess
+from .conftest import Operator
+from .fake_discord import FakeDiscord
+from .gateway import AUTHENTICATION_FAILED
+from .test_run import PICTURE, STOPPED, WEBHOOK, has_picture, picture
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+CALLBACK, CHANNEL = r"/interactions/.*", r"/channels/.*"
+
+
+@pytest.mark.parametrize("carried_out", [True, False], ids=["answer lost", "request lost"])
+async def test_a_command_survives_a_reset_while_it_is_acknowledged(
+    bot: BotProcess, discord: FakeDiscord, carried_out: bool
+) -> None:
+    discord.cut("POST", CALLBACK, carried_out=carried_out)
+    await picture(discord)
+
+
+@pytest.mark.parametrize("carried_out", [True, False], ids=["answer lost", "request lost"])
+async def test_a_picture_survives_a_reset_while_it_is_delivered(
+    bot: BotProcess, discord: FakeDiscord, operator: Operator, carried_out: bool
+) -> None:
+    discord.cut("PATCH", WEBHOOK, file=PICTURE, carried_out=carried_out)
+    message = await picture(discord)
+    assert await operator.job_is(message, "delivered")
+
+
+async def test_a_picture_survives_a_429_of_the_proxy_before_discord(
+    bot: BotProcess, discord: FakeDiscord
+) -> None:
+    discord.fail("PATCH", WEBHOOK, status=429, file=PICTURE)
+    await picture(discord)
+
+
+async def test_a_picture_survives_a_503_after_the_interaction_has_expired(
+    bot: BotProcess, discord: FakeDiscord
+) -> None:
+    discord.fail("PATCH", WEBHOOK, status=401, code=50027, file=PICTURE, times=math.inf)
+    discord.fail("PATCH", CHANNEL, status=503)
+    message = await picture(discord)
+    assert message.now.route.startswith("PATCH /channels/")
+
+
+async def test_a_picture_that_discord_refuses_for_good_ends_in_a_sentence(
+    bot: BotProcess, discord: FakeDiscord
+) -> None:
+    discord.fail("PATCH", WEBHOOK, status=413, code=40005, file=PICTURE)
+    message = await discord.slash("generate", prompt="a red circle")
+    final = await message.reads("Discord did not take it")
+    assert final.custom_ids == []
+
+
+async def test_a_stop_does_not_wait_for_discord_and_the_next_start_delivers(
+    discord: FakeDiscord, operator: Operator
+) -> None:
+    bot = await operator.running(STOP_GRACE="1")
+    discord.fail("PATCH", WEBHOOK, status=503, file=PICTURE, times=math.inf)
+    message = await discord.slash("generate", prompt="a red circle")
+    assert await operator.job_is(message, "made", seconds=60)
+    bot.process.send_signal(signal.SIGTERM)
+    start = time.monotonic()
+    assert await bot.exit_code(30) == 0
+    assert time.monotonic() - start < 10
+    discord.heal()
+    await operator.running()
+    await message.until(has_picture)
+    assert await operator.job_is(message, "delivered")
+
+
+async def test_a_token_that_is_revoked_ends_the_bot_in_one_sentence_and_loses_no_job(
+    discord: FakeDiscord, operator: Operator
+) -> None:
+    bot = await operator.running(LOG_LEVEL="ERROR")
+    with bot.paused():
+        running = await discord.slash("generate", prompt="a red circle")
+        await running.reads("Starting")
+        waiting = await discord.slash("generate", prompt="a blue square")
+        await waiting.reads("1 job before")
+        await discord.gateway.drop(AUTHENTICATION_FAILED)
+    assert await bot.exit_code(30) == 1
+    assert "4004" in bot.log
+    assert bot.log.count("\n") == 1
+    await operator.running()
+    for message in (running, waiting):
+        await message.reads(STOPPED)
+        assert await operator.job_is(message, "interrupted")
