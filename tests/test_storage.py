@@ -15,8 +15,10 @@ import pytest
 
 from bot import storage as storage_module
 from bot.errors import DiskFull, JobError, StorageError
-from bot.inference.types import MemoryStats, Request, Result, Weights
+from bot.inference.types import Request, Result
 from bot.storage import Origin, Storage, migrations
+
+from .doubles import MEMORY
 
 REQUEST = Request(
     tool="dev",
@@ -41,16 +43,7 @@ RESULT = Result(
     images=(b"first", b"second"),
     seeds=REQUEST.seeds,
     seconds={"denoise": 1.5},
-    memory=MemoryStats(
-        device="CPU",
-        peak=3,
-        resident=2,
-        allocated=2,
-        reserved=None,
-        free=5,
-        total=9,
-        weights=Weights(actual=2, bfloat16=4, float32=8),
-    ),
+    memory=MEMORY,
     quantization="None",
     fallback_reason="quantising failed",
 )

@@ -184,7 +184,7 @@ class Pipelines:
         for key in [k for k in self.resident_keys if k not in keep]:
             if self.resident.actual + needed <= self._device_budget:
                 return
-            self._evict(key)
+            self._evict(key, arriving=keep)
             self._release_cache()
         if self.resident.actual + needed > self._device_budget:
             raise OutOfMemory(
@@ -192,7 +192,8 @@ class Pipelines:
                 f"{format_bytes(self._device_budget)} allowed"
             )
 
-    def _evict(self, key: Key) -> None:
+    def _evict(self, key: Key, *, arriving: tuple[Key, ...] = ()) -> None:
+        """Move a component to host memory, or drop it; what is `arriving` there stays."""
         component = self._components[key]
         if self._host_budget < component.bytes:
             del self._components[key], component
@@ -201,11 +202,11 @@ class Pipelines:
         component.loaded.module.to("cpu")
         component.on_device = False
         _log.info("moved %s of %s to host memory", key.part, key.repo_id)
-        self._trim_host()
+        self._trim_host(arriving)
 
-    def _trim_host(self) -> None:
+    def _trim_host(self, arriving: tuple[Key, ...] = ()) -> None:
         """Drop the least recently used of what waits in host memory, down to its budget."""
-        waiting = [k for k, c in self._components.items() if not c.on_device]
+        waiting = [k for k, c in self._components.items() if not c.on_device and k not in arriving]
         excess = sum(self._components[k].bytes for k in waiting) - self._host_budget
         for key in waiting:
             if excess <= 0:

@@ -133,6 +133,17 @@ def test_host_memory_has_its_budget_too(
     assert two_tiers.loaded == two_tiers.resident_keys
 
 
+def test_what_is_on_its_way_to_the_device_is_not_dropped_for_what_leaves_it(
+    two_tiers: Pipelines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # room in host memory for the text encoders alone, less than for the transformer on its way
+    two_tiers.text_encoders("8-bit")
+    monkeypatch.setattr(two_tiers, "_host_budget", two_tiers.resident.actual)
+    two_tiers.denoiser(TOOLS["dev"], "8-bit")
+    assert ("dev", "transformer") in parts(two_tiers)
+    assert two_tiers.resident.actual > two_tiers._host_budget
+
+
 def test_the_accounted_bytes_are_those_of_the_tensors(pipelines: Pipelines) -> None:
     denoiser, part = pipelines.denoiser(TOOLS["schnell"], "8-bit")
     measured = sum(t.nbytes for t in denoiser.transformer.state_dict().values())
