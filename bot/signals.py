@@ -28,6 +28,7 @@ def stop_signals() -> Iterator[asyncio.Event]:
     try:
         yield stop
     finally:
+        # as above: what could not be added cannot be removed
         with contextlib.suppress(NotImplementedError):
             for number in HANDLED:
                 loop.remove_signal_handler(number)

@@ -17,7 +17,7 @@ from bot.inference.tools import Tool
 from bot.inference.types import Quantization, Request
 
 PREVIEW_SIDE = 32
-"""Longer side of a preview in latents: 256 pixels, which decode in milliseconds."""
+"""Longer side of a preview in latents: 256 pixels, a sixteenth of the work of a megapixel."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -79,7 +79,8 @@ def encode_png(image: Image.Image, parameters: dict[str, object]) -> bytes:
     info = PngInfo()
     info.add_itxt("parameters", json.dumps(parameters, ensure_ascii=False))
     buffer = io.BytesIO()
-    # level 1 takes a fifth of the time of level 6 for files that are a tenth larger
+    # against level 6, at 1024×1024 on one core: 129 ms instead of 232 for a file 13 % larger where
+    # the picture is noisy, 47 ms instead of 147 for one 66 % larger where it is smooth
     image.save(buffer, "PNG", pnginfo=info, compress_level=1)
     return buffer.getvalue()
 

@@ -67,7 +67,7 @@ _MODELS: dict[str, type[Any]] = {
 }
 
 _QUANTIZED = frozenset({"transformer", "text_encoder_2"})
-"""CLIP is 1 % of the weights, the autoencoder is convolutions: 8 bits would save nothing there."""
+"""CLIP is 1 % of the parameters, and the autoencoder works in convolutions: little to save."""
 
 
 class Pipelines:
@@ -159,7 +159,7 @@ class Pipelines:
 
     def evict_all(self) -> None:
         """Move everything off the device, as after it ran out of memory."""
-        for key in list(self._components):
+        for key in self.resident_keys:
             self._evict(key)
         self._release_cache()
 

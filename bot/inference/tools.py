@@ -101,8 +101,8 @@ TOOLS: Mapping[str, Tool] = MappingProxyType(
 )
 
 SHARED_REPO = "black-forest-labs/FLUX.1-schnell"
-"""Where T5, CLIP and the autoencoder come from: the same files in every FLUX.1 repository, and
-here without the non-commercial licence."""
+"""Where T5, CLIP and the autoencoder come from: they are the same in all FLUX.1 models, and here
+without the non-commercial licence."""
 
 FamilyName = Literal["flux", "tiny"]
 

@@ -197,15 +197,21 @@ def test_a_black_picture_is_made_once_more_in_full_precision(
     assert engine_module.luminosity(open_image(result)) > engine_module.BLACK
 
 
+@pytest.mark.parametrize(
+    "shortage", [OutOfMemory("for the model"), torch.OutOfMemoryError("CUDA out of memory")]
+)
 def test_a_black_picture_that_was_asked_for_is_kept_when_full_precision_has_no_room(
-    engine: Engine, pipelines: Pipelines, monkeypatch: pytest.MonkeyPatch
+    engine: Engine,
+    pipelines: Pipelines,
+    monkeypatch: pytest.MonkeyPatch,
+    shortage: Exception,
 ) -> None:
     monkeypatch.setattr(engine_module, "BLACK", 256.0)  # every picture counts as black
     denoiser = pipelines.denoiser
 
     def no_room_for_full_precision(tool: Any, quantization: str) -> Any:
         if quantization == "None":
-            raise OutOfMemory("for the model")
+            raise shortage
         return denoiser(tool, quantization)
 
     monkeypatch.setattr(pipelines, "denoiser", no_room_for_full_precision)

@@ -112,6 +112,18 @@ def two_tiers(monkeypatch: pytest.MonkeyPatch) -> Pipelines:
     return pipelines
 
 
+def test_evicting_all_holds_when_host_memory_takes_only_some_of_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pipelines = everything()
+    sizes = sorted(part.bytes for part in pipelines._components.values())
+    monkeypatch.setattr(pipelines, "_host_budget", sizes[-2])
+    pipelines.evict_all()
+    assert pipelines.resident.actual == 0
+    assert sum(part.bytes for part in pipelines._components.values()) <= sizes[-2]
+    Engine(pipelines, CPU).run(ask())
+
+
 def test_what_leaves_the_device_waits_in_host_memory_and_comes_back(
     two_tiers: Pipelines, monkeypatch: pytest.MonkeyPatch
 ) -> None:
