@@ -9,16 +9,26 @@ import diffusers
 import transformers
 
 from .assemble import save_family
-from .evaluate import evaluate
+from .depth import SECONDS as DEPTH_SECONDS
+from .depth import train_depth_estimator
+from .evaluate import EXAMINERS, evaluate
 from .optimizer import FlatMuon
-from .recipes import RECIPES, Recipe
+from .recipes import RECIPES, Recipe, refined
+from .redux import SECONDS as REDUX_SECONDS
+from .redux import train_redux
 from .studio import FULL, TOY, Studio
 from .tokenization import build_tokenizers
 from .training import Budget, Step, compile_blocks, set_up_cuda, timed, train
 from .vae import SECONDS as VAE_SECONDS
 from .vae import train_vae
 
-TRAINING_STAGES = ("tokenizers", "vae", *RECIPES)
+OTHER_STAGES = {
+    "vae": (train_vae, VAE_SECONDS),
+    "depth_estimator": (train_depth_estimator, DEPTH_SECONDS),
+    "redux": (train_redux, REDUX_SECONDS),
+}
+"""What is no transformer's recipe, and for how long it trains."""
+TRAINING_STAGES = ("tokenizers", *OTHER_STAGES, *RECIPES)
 FAMILY = Path(__file__).parents[2] / "bot" / "inference" / "tiny"
 
 
@@ -37,9 +47,9 @@ def main() -> None:
             if stage == "save":
                 save_family(arguments.out, arguments.family)
             elif stage == "evaluate":
-                evaluate(arguments.family, arguments.prompts)
+                evaluate(arguments.family, arguments.prompts, arguments.models)
             else:
-                run_stage(stage, studio, arguments.seconds)
+                run_stage(stage, studio, arguments.seconds, arguments.refine)
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -53,19 +63,28 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--family", type=Path, default=FAMILY, help="the finished models")
     parser.add_argument("--seconds", type=float, help="training time, if not the stage's own")
     parser.add_argument("--prompts", type=int, default=200, help="pictures to evaluate")
+    parser.add_argument(
+        "--models", nargs="+", choices=EXAMINERS, default=list(EXAMINERS), help="what to evaluate"
+    )
+    parser.add_argument(
+        "--refine", action="store_true", help="go on from the stage's own earlier result"
+    )
     parser.add_argument("--toy", action="store_true", help="a few steps of each, to try the code")
     return parser.parse_args()
 
 
-def run_stage(stage: str, studio: Studio, seconds: float | None) -> None:
+def run_stage(stage: str, studio: Studio, seconds: float | None, refine: bool) -> None:
     """Run one stage of training with its own budget or the given one."""
     set_up_cuda()
     if stage == "tokenizers":
         build_tokenizers(studio.folder)
-    elif stage == "vae":
-        train_vae(studio, Budget(seconds=seconds or VAE_SECONDS, steps=studio.scale.steps))
+    elif stage in OTHER_STAGES:
+        train_other, own_seconds = OTHER_STAGES[stage]
+        train_other(studio, Budget(seconds=seconds or own_seconds, steps=studio.scale.steps))
     else:
         recipe = RECIPES[stage]
+        if refine:
+            recipe = refined(recipe)
         budget = Budget(seconds=seconds or recipe.seconds, steps=studio.scale.steps)
         train_transformer(recipe, studio, budget)
 

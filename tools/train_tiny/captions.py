@@ -63,13 +63,32 @@ LETTERS = "eeeaaaiioootttnnnsssrrrlllddcumphgbyfvkwxjqz"
 def caption_scene(scene: Scene, rng: Random) -> str:
     """One wording of the scene; it may leave the background or the position unsaid."""
     if not scene.items:
-        return _finish(_describe_empty(scene.background, rng), rng)
+        return caption_background(scene.background, rng)
     if len(scene.items) == 2:
         return _finish(_describe_pair(scene, rng), rng)
     form = rng.random()
     if form < 0.7:
         return _finish(_describe_single(scene, rng), rng)
     return _finish(_list_features(scene, rng), rng)
+
+
+def caption_item(item: Item, background: str, rng: Random) -> str:
+    """One wording of an object alone, wherever it is; now and then with the background."""
+    noun = with_article(item_noun(item, rng))
+    place = _background_phrase(background, rng) if rng.random() < 0.45 else ""
+    return _finish(_join(rng.choice(OPENINGS), noun, place), rng)
+
+
+def caption_background(background: str, rng: Random) -> str:
+    """One wording of a background with nothing on it."""
+    return _finish(_describe_empty(background, rng), rng)
+
+
+def caption_image(scene: Scene) -> str:
+    """The one wording of what an image shows, of two objects the left one first."""
+    items = sorted(scene.items, key=lambda item: item.x)
+    nouns = [with_article(f"{item.colour} {item.shape}") for item in items]
+    return _join(" and ".join(nouns), "on", with_article(f"{scene.background} background"))
 
 
 def plain_caption(scene: Scene) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import torch
 from diffusers import FluxTransformer2DModel
 from torch import Tensor
+from torch.nn import functional
 
 from .flow import EMPTY_PROMPT_SHARE, MAX_GUIDANCE, Prompt, mix, predict_velocity, sample_times
 from .models import PATCH_CHANNELS
@@ -26,7 +27,11 @@ Move = Callable[[Tensor, int, Prompt, Layout], Tensor]
 
 
 class GuidanceDistillation:
-    """Teach the guidance embedding what classifier-free guidance does (Meng et al. 2022)."""
+    """Teach the guidance embedding what classifier-free guidance does (Meng et al. 2022).
+
+    In layouts with silence the student hears the prompt as it will hear Redux's images: behind
+    zeros in the words' place and without the pooled embedding, which it else cannot do without.
+    """
 
     def __init__(self, studio: Studio, transformer: FluxTransformer2DModel) -> None:
         self.studio, self.transformer = studio, transformer
@@ -59,6 +64,8 @@ class GuidanceDistillation:
             ).chunk(2)
             scale = 1 + SCALE_PER_GUIDANCE * (guidance - 1)
             target = free + scale[:, None, None] * (guided - free)
+        if layout.silence:
+            prompt = _speak_after_silence(prompt, layout.silence)
         predicted = predict_velocity(
             studio, self.transformer, tokens, times, prompt, layout, guidance
         )
@@ -175,3 +182,8 @@ class TrajectoryDistillation:
     def _prompt(self, bank: TrajectoryBank, index: Tensor, length: int) -> Prompt:
         captions = bank.captions
         return self.studio.prompts(captions.clip_ids[index], captions.t5_ids[index], length)
+
+
+def _speak_after_silence(prompt: Prompt, silence: int) -> Prompt:
+    embeddings, pooled = prompt
+    return functional.pad(embeddings, (0, 0, silence, 0)), torch.zeros_like(pooled)

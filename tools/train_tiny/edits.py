@@ -21,16 +21,24 @@ LARGEST, SMALLEST = 46.0, 10.0
 
 @dataclass(frozen=True, kw_only=True)
 class Edit:
-    """An instruction that turns `source` into `target`."""
+    """An instruction that turns `source` into `target`; `item` is the object that it is about.
 
+    It is the object as it was, or as it appears if it is added; None is the background.
+    """
+
+    kind: str
+    item: Item | None
     source: Scene
     target: Scene
     instruction: str
 
 
-def sample_edit(rng: Random) -> Edit:
-    """A random edit of a random scene in which the named object is the only one of its shape."""
-    changes = (*(_recolour,) * 3, *(_change_background,) * 2, _remove, _reshape, _resize, _add)
+def sample_edit(rng: Random, *, held_out: bool = False) -> Edit:
+    """A random edit of a random scene in which the named object is the only one of its shape.
+
+    With `held_out` it begins or ends with a combination that training never shows.
+    """
+    changes = (*(_recolour, _change_background, _remove, _reshape, _resize) * 2, _add)
     while True:
         scene = sample_pair(rng) if rng.random() < 0.55 else sample_single(rng)
         change = rng.choice(changes)
@@ -39,7 +47,7 @@ def sample_edit(rng: Random) -> Edit:
         if len({item.shape for item in scene.items}) < len(scene.items):
             continue
         edit = change(scene, rng)
-        if not shows_held_out(edit.source) and not shows_held_out(edit.target):
+        if (shows_held_out(edit.source) or shows_held_out(edit.target)) == held_out:
             return edit
 
 
@@ -58,6 +66,8 @@ def _recolour(scene: Scene, rng: Random) -> Edit:
         )
     )
     return Edit(
+        kind="recolour",
+        item=item,
         source=scene,
         target=_replace_item(scene, item, replace(item, colour=colour)),
         instruction=instruction,
@@ -75,7 +85,13 @@ def _change_background(scene: Scene, rng: Random) -> Edit:
             f"put it on {with_article(word)} background",
         )
     )
-    return Edit(source=scene, target=replace(scene, background=colour), instruction=instruction)
+    return Edit(
+        kind="background",
+        item=None,
+        source=scene,
+        target=replace(scene, background=colour),
+        instruction=instruction,
+    )
 
 
 def _remove(scene: Scene, rng: Random) -> Edit:
@@ -83,6 +99,8 @@ def _remove(scene: Scene, rng: Random) -> Edit:
     rest = tuple(other for other in scene.items if other is not item)
     verb = rng.choice(("remove", "delete", "erase", "take away"))
     return Edit(
+        kind="remove",
+        item=item,
         source=scene,
         target=replace(scene, items=rest, relation=None, position=None),
         instruction=f"{verb} the {_refer(item, rng)}",
@@ -103,6 +121,8 @@ def _reshape(scene: Scene, rng: Random) -> Edit:
         )
     )
     return Edit(
+        kind="reshape",
+        item=item,
         source=scene,
         target=_replace_item(scene, item, replace(item, shape=shape)),
         instruction=instruction,
@@ -125,6 +145,8 @@ def _resize(scene: Scene, rng: Random) -> Edit:
         else (f"make the {name} smaller", f"shrink the {name}")
     )
     return Edit(
+        kind="resize",
+        item=item,
         source=scene,
         target=_replace_item(scene, item, replace(item, radius=radius).at(item.x, item.y)),
         instruction=instruction,
@@ -150,6 +172,8 @@ def _add(scene: Scene, rng: Random) -> Edit:
     other = other.at(CANVAS / 2 + dx * shift, CANVAS / 2 + dy * shift)
     verb = rng.choice(("add", "put"))
     return Edit(
+        kind="add",
+        item=other,
         source=replace(scene, items=(item,), position=None),
         target=replace(scene, items=(item, other), position=None, relation="and"),
         instruction=f"{verb} {with_article(item_noun(other, rng))} {words}",

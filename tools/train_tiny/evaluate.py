@@ -1,12 +1,11 @@
 """Measures the family through the real pipelines, on prompts and scenes it was not trained on."""
 
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
 
-import numpy as np
 import torch
 from diffusers import AutoencoderKL, FluxPipeline
 from optimum.quanto import freeze, qint8, quantize
@@ -15,6 +14,11 @@ from torch import Tensor
 
 from .assemble import DEV, SCHNELL, load_pipeline
 from .drawing import draw
+from .exam import Exam, Marks, answer, mark_all, to_tensor
+from .exam_control import canny_exam, depth_exam
+from .exam_fill import fill_exam
+from .exam_kontext import kontext_exam
+from .exam_redux import ReduxModels, redux_questions
 from .prompts import Prompt, fresh_prompts
 from .scenes import CANVAS, encode_scene, sample_scene
 from .scoring import Score, score
@@ -25,6 +29,7 @@ SCENE_SEED = 30_000
 PICTURE_SEED = 40_000
 BATCH_SIZE = 20
 VAE_SCENES = 64
+QUESTIONS_AT_EXTREMES = 40
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,22 +48,82 @@ SETTINGS = (
 )
 
 
-def evaluate(family: Path, prompts: int) -> None:
-    """Print the table of figures."""
+def evaluate(family: Path, prompts: int, models: Collection[str]) -> None:
+    """Print the tables of figures of the chosen models."""
+    for name, examine in EXAMINERS.items():
+        if name in models:
+            with torch.no_grad():
+                examine(family, prompts)
+
+
+def examine_generation(family: Path, count: int) -> None:
+    """The autoencoder, and whether schnell and dev draw what the prompts say."""
     print(f"VAE PSNR on fresh scenes: {_describe(vae_psnr(family), 'dB')}")
-    requests = fresh_prompts(prompts, PROMPT_SEED)
+    requests = fresh_prompts(count, PROMPT_SEED)
     columns = ("object", "background", "both", "shape", "s/picture")
-    print(f"{f'{prompts} fresh prompts':22}" + "".join(f"{column:>12}" for column in columns))
+    print(f"{f'{count} fresh prompts':22}" + "".join(f"{column:>12}" for column in columns))
     for setting in SETTINGS:
         pipeline = load_pipeline(family, setting.name).to(_device())
         full = _report(setting.name, pipeline, requests, setting)
-        for model in (pipeline.transformer, pipeline.text_encoder_2):
-            quantize(model, weights=qint8)
-            freeze(model)
+        _quantize(pipeline.transformer, pipeline.text_encoder_2)
         quantized = _report(f"{setting.name} 8-bit", pipeline, requests, setting)
-        pair = _to_tensor(quantized), _to_tensor(full)
-        print(f"  PSNR to full precision: {_describe(psnr(*pair), 'dB')}")
-        print(f"  SSIM to full precision: {_describe(ssim(*pair))}")
+        _report_likeness(quantized, full)
+
+
+def examine_tool(exam: Exam, family: Path) -> None:
+    """A tool's marks at full precision, at 8 bits and at the bounds of its guidance."""
+    pipeline = load_pipeline(family, exam.model).to(_device())
+    some = replace(exam, questions=exam.questions[:QUESTIONS_AT_EXTREMES])
+    full = answer(exam, pipeline)
+    columns = {
+        f"guidance {guidance}": mark_all(
+            some.questions, answer(replace(some, guidance=guidance), pipeline)
+        )
+        for guidance in exam.extremes
+    }
+    _quantize(pipeline.transformer, pipeline.text_encoder_2)
+    quantized = answer(exam, pipeline)
+    _print_marks(
+        f"{exam.title}: {len(exam.questions)} fresh pictures",
+        {
+            "full": mark_all(exam.questions, full),
+            "8-bit": mark_all(exam.questions, quantized),
+            "shuffled": mark_all(exam.questions, full[1:] + full[:1]),
+            **columns,
+        },
+    )
+    _report_likeness(quantized, full)
+
+
+def examine_redux(family: Path, count: int) -> None:
+    """Redux's marks, and how much two seeds differ."""
+    questions = redux_questions(count, SCENE_SEED)
+    models = ReduxModels(family, _device(), torch.float32)
+    full, other = models.answer(questions, PICTURE_SEED), models.answer(questions, SCENE_SEED)
+    _quantize(*models.quantized)
+    quantized = models.answer(questions, PICTURE_SEED)
+    _print_marks(
+        f"Redux: {count} fresh pictures",
+        {
+            "full": mark_all(questions, full),
+            "8-bit": mark_all(questions, quantized),
+            "shuffled": mark_all(questions, full[6:] + full[:6]),
+            "other seed": mark_all(questions, other),
+        },
+    )
+    difference = (to_tensor(full) - to_tensor(other)).abs().mean((1, 2, 3))
+    print(f"  difference of two seeds, of 1: {_describe(difference)}")
+    _report_likeness(quantized, full)
+
+
+EXAMINERS: dict[str, Callable[[Path, int], None]] = {
+    "generate": examine_generation,
+    "fill": lambda family, count: examine_tool(fill_exam(count, SCENE_SEED), family),
+    "kontext": lambda family, count: examine_tool(kontext_exam(count, SCENE_SEED), family),
+    "depth": lambda family, count: examine_tool(depth_exam(count, SCENE_SEED, family), family),
+    "canny": lambda family, count: examine_tool(canny_exam(count, SCENE_SEED), family),
+    "redux": examine_redux,
+}
 
 
 def generate(
@@ -114,9 +179,26 @@ def _format_row(title: str, result: Score, seconds: float) -> str:
     return f"{title:22}" + "".join(f"{f:12.1%}" for f in figures) + f"{seconds:12.2f}"
 
 
-def _to_tensor(pictures: Sequence[Image.Image]) -> Tensor:
-    pixels = np.stack([np.asarray(picture.convert("RGB")) for picture in pictures])
-    return torch.from_numpy(pixels).permute(0, 3, 1, 2) / 255
+def _print_marks(title: str, columns: Mapping[str, Marks]) -> None:
+    print(f"{title:44}" + "".join(f"{name:>12}" for name in columns))
+    for name in next(iter(columns.values())):
+        figures = (column.get(name, float("nan")) for column in columns.values())
+        print(f"  {name:42}" + "".join(f"{figure:12.3f}" for figure in figures), flush=True)
+
+
+def _report_likeness(pictures: Sequence[Image.Image], references: Sequence[Image.Image]) -> None:
+    pair = to_tensor(pictures), to_tensor(references)
+    light, true_light = (images.mean((1, 2, 3)) for images in pair)
+    print(f"  8-bit to full, PSNR: {_describe(psnr(*pair), 'dB')}")
+    print(f"  8-bit to full, SSIM: {_describe(ssim(*pair))}")
+    difference = (light - true_light).abs() / true_light
+    print(f"  8-bit to full, difference of luminosity: {_describe(difference)}", flush=True)
+
+
+def _quantize(*models: torch.nn.Module) -> None:
+    for model in models:
+        quantize(model, weights=qint8)
+        freeze(model)
 
 
 def _describe(values: Tensor, unit: str = "") -> str:

@@ -80,17 +80,27 @@ def predict_velocity(
     prompt: Prompt,
     layout: Layout,
     guidance: Tensor | None,
+    references: Tensor | None = None,
 ) -> Tensor:
-    """The transformer's velocity (B, tokens, 64) in single precision."""
+    """The transformer's velocity (B, tokens, 64) in single precision.
+
+    `references` are the tokens of a second picture of the same size, which Kontext looks at.
+    """
     embeddings, pooled = prompt
+    ids, count = studio.image_ids(layout.canvas), tokens.shape[1]
+    if references is not None:
+        elsewhere = ids.clone()
+        elsewhere[:, 0] = 1
+        ids = torch.cat((ids, elsewhere))
+        tokens = torch.cat((tokens, references), 1)
     velocity = transformer(
         hidden_states=tokens.to(studio.dtype),
         encoder_hidden_states=embeddings,
         pooled_projections=pooled,
         timestep=times,
-        img_ids=studio.image_ids(layout.canvas),
+        img_ids=ids,
         txt_ids=torch.zeros(embeddings.shape[1], 3, device=tokens.device),
         guidance=guidance,
         return_dict=False,
     )[0]
-    return velocity.float()
+    return velocity[:, :count].float()

@@ -41,10 +41,12 @@ def build_vae() -> AutoencoderKL:
     return vae
 
 
-def build_transformer(guidance_embeds: bool = True) -> FluxTransformer2DModel:
+def build_transformer(
+    guidance_embeds: bool = True, hint_channels: int = 0
+) -> FluxTransformer2DModel:
     """A FLUX transformer of 2.9 M parameters whose blocks and output start at zero."""
     transformer = FluxTransformer2DModel(
-        in_channels=PATCH_CHANNELS,
+        in_channels=PATCH_CHANNELS + hint_channels,
         out_channels=PATCH_CHANNELS,
         num_layers=2,
         num_single_layers=6,
@@ -82,6 +84,11 @@ class LatentCodec:
         moments = self.vae.encoder((images * 2 - 1).to(self.dtype))
         means = moments[:, :LATENT_CHANNELS].float()
         return pack_latents((means - self.shift) * self.scale)
+
+    def sample(self, images: Tensor) -> Tensor:
+        """Like `encode`, but drawn from the posterior, as the pipelines take hints."""
+        means = self.encode(images)
+        return means + self.scale * LATENT_NOISE * torch.randn_like(means)
 
 
 def pack_latents(latents: Tensor) -> Tensor:

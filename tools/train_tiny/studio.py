@@ -7,8 +7,9 @@ from pathlib import Path
 import torch
 from diffusers import AutoencoderKL, FluxTransformer2DModel
 from torch import Tensor, nn
+from transformers import DepthAnythingForDepthEstimation
 
-from .data import CaptionedScenes, describe_scenes
+from .data import CaptionedScenes, describe_scenes, sample_captioned_scene
 from .drawing import draw
 from .models import LatentCodec, image_ids
 from .scenes import CANVAS
@@ -29,6 +30,8 @@ class Scale:
     vae_pictures: int = 24_000
     trajectories: int = 48_000
     trajectories_of_other_sizes: int = 4_000
+    lessons: int = 80_000
+    lessons_of_other_sizes: int = 12_000
     batch_divisor: int = 1
     steps: int | None = None
 
@@ -40,6 +43,8 @@ TOY = Scale(
     vae_pictures=64,
     trajectories=16,
     trajectories_of_other_sizes=8,
+    lessons=64,
+    lessons_of_other_sizes=16,
     batch_divisor=128,
     steps=24,
 )
@@ -50,7 +55,7 @@ class Layout:
     """One kind of training batch: the picture's size in pixels, text tokens, pictures a batch.
 
     `share` says how many of a round's steps are of this kind, `compiles` whether there are enough
-    of them to make up for compiling.
+    of them to make up for compiling. `silence` is the number of zero tokens before the text's.
     """
 
     name: str
@@ -60,6 +65,7 @@ class Layout:
     batch_size: int
     share: int
     compiles: bool
+    silence: int = 0
 
     @property
     def canvas(self) -> tuple[int, int]:
@@ -92,7 +98,10 @@ class Studio:
         path = self.folder / "scenes.pt"
         if not path.exists():
             with timed("describing the scenes"):
-                describe_scenes(self.scale.scenes, SCENE_SEED, self.folder).save(path)
+                scenes = describe_scenes(
+                    sample_captioned_scene, self.scale.scenes, SCENE_SEED, self.folder
+                )
+                scenes.save(path)
         return CaptionedScenes.load(path).to(self.device)
 
     @cached_property
@@ -110,6 +119,12 @@ class Studio:
         """Start over with untrained text encoders."""
         models = build_text_encoders(CaptionEncoder(self.folder))
         self.prompts = self._prepare(PromptEncoder(*models))
+
+    @cached_property
+    def depth_estimator(self) -> DepthAnythingForDepthEstimation:
+        """The trained depth estimator, frozen."""
+        model = DepthAnythingForDepthEstimation.from_pretrained(self.folder / "depth_estimator")
+        return model.requires_grad_(False).to(self.device, self.dtype)
 
     @cached_property
     def empty_prompt(self) -> Captions:
@@ -130,7 +145,7 @@ class Studio:
             with timed(f"drawing {count} scenes of {width}x{height}"):
                 batches = [
                     self.codec.encode(draw(rows, height, width).images).to(self.dtype)
-                    for rows in self.scenes.rows[:count].split(DRAWING_BATCH)
+                    for rows in self.scenes.rows[:count, 0].split(DRAWING_BATCH)
                 ]
                 self._latents[canvas] = torch.cat(batches)
         return self._latents[canvas]
@@ -143,17 +158,23 @@ class Studio:
 
     def draw_captions(self, count: int, among: int, empty_share: float) -> Captions:
         """Random captions of the first `among` scenes, some of them replaced by nothing."""
-        scenes = torch.randint(among, (count,), device=self.device)
-        wordings = torch.randint(self.scenes.t5_ids.shape[1], (count,), device=self.device)
+        return self.draw_words(self.scenes, count, among, empty_share)
+
+    def draw_words(
+        self, scenes: CaptionedScenes, count: int, among: int, empty_share: float
+    ) -> Captions:
+        """Random wordings of the first `among` lessons, some of them replaced by nothing."""
+        chosen = torch.randint(among, (count,), device=self.device)
+        wordings = torch.randint(scenes.t5_ids.shape[1], (count,), device=self.device)
         empty = (torch.rand(count, device=self.device) < empty_share)[:, None]
         clip_ids, t5_ids = (
-            torch.where(empty, nothing, ids[scenes, wordings])
+            torch.where(empty, nothing, ids[chosen, wordings])
             for ids, nothing in (
-                (self.scenes.clip_ids, self.empty_prompt.clip_ids),
-                (self.scenes.t5_ids, self.empty_prompt.t5_ids),
+                (scenes.clip_ids, self.empty_prompt.clip_ids),
+                (scenes.t5_ids, self.empty_prompt.t5_ids),
             )
         )
-        return Captions(scenes=scenes, clip_ids=clip_ids, t5_ids=t5_ids)
+        return Captions(scenes=chosen, clip_ids=clip_ids, t5_ids=t5_ids)
 
     def batch_size(self, layout: Layout) -> int:
         """Pictures a batch at this run's scale."""

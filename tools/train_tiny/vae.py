@@ -73,7 +73,7 @@ def _reconstruction_loss(vae: AutoencoderKL, means: Tensor, images: Tensor) -> T
 def _draw_pool(studio: Studio) -> Tensor:
     """Pictures (N, 3, 128, 128) in bytes."""
     generator = torch.Generator(studio.device).manual_seed(1)
-    rows = studio.scenes.rows[: studio.scale.vae_pictures]
+    rows = studio.scenes.rows[: studio.scale.vae_pictures, 0]
     batches = [_draw_mixture(batch, generator) for batch in rows.split(DRAWING_BATCH)]
     return torch.cat([(batch * 255).round().to(torch.uint8) for batch in batches])
 
@@ -105,7 +105,7 @@ def _settle_latents(vae: AutoencoderKL, studio: Studio) -> None:
     moments = vae.encoder.conv_out
     moments.weight[LATENT_CHANNELS:].zero_()
     moments.bias[LATENT_CHANNELS:].fill_(2 * math.log(LATENT_NOISE))
-    rows = studio.scenes.rows[:SCENES_FOR_STATISTICS]
+    rows = studio.scenes.rows[:SCENES_FOR_STATISTICS, 0]
     latents = torch.cat(
         [
             vae.encoder((draw(batch).images * 2 - 1).to(vae.dtype))[:, :LATENT_CHANNELS].float()
