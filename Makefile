@@ -19,6 +19,8 @@ lint: .venv/dev.stamp
 
 benchmark: .venv/playground.stamp
 	$(BIN)/python -m benchmarks.corridor
+	$(BIN)/python -m benchmarks.pictures
+	$(BIN)/python -m benchmarks.tools
 
 .venv/playground.stamp: pyproject.toml constraints.txt | .venv
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[playground]'

@@ -5,7 +5,9 @@ BotError
 ├── DiscordUnreachable            nobody answers at the start
 ├── DiscordRefused                somebody does, and does not let the bot in
 ├── RequestError                  an option of a command is out of its range
-│   └── UnsupportedQuantization
+│   ├── UnsupportedQuantization
+│   ├── AttachmentUnreadable      a file that was attached could not be had from Discord
+│   └── UnusableImage             a file that was attached cannot be worked with
 ├── InferenceError                the request was right, but no picture came of it
 │   ├── ModelUnavailable
 │   ├── OutOfMemory
@@ -78,6 +80,24 @@ class UnsupportedQuantization(RequestError):
             f"Quantization `{self.args[0]}` is not offered: below 8 bits FLUX.1 was not stable. "
             "Use `8-bit`, or `None` for full precision."
         )
+
+
+class AttachmentUnreadable(RequestError):
+    """A file that a member attached did not come whole from where Discord keeps it."""
+
+    def __init__(self, filename: str, reason: str) -> None:
+        Exception.__init__(self, filename, reason)
+
+    def __str__(self) -> str:
+        filename, reason = self.args
+        return (
+            f"The file `{filename}` could not be read from Discord: {reason}. "
+            "Please attach it once more."
+        )
+
+
+class UnusableImage(RequestError):
+    """A file that a member attached is no picture, is too large, or says too little."""
 
 
 class InferenceError(BotError):

@@ -15,6 +15,8 @@ EXAMPLES = [
     errors.DiscordRefused("403 Forbidden"),
     errors.RequestError("The prompt is empty.", "Say what the picture shall show."),
     errors.UnsupportedQuantization("4-bit"),
+    errors.AttachmentUnreadable("cat.png", "it is not there any more"),
+    errors.UnusableImage("The file is no picture.", "Attach a PNG, JPEG, WebP, GIF or AVIF."),
     errors.ModelUnavailable("black-forest-labs/FLUX.1-dev", "it is gated."),
     errors.OutOfMemory("for 4 × 1344×768 pixels"),
     errors.UnusablePicture(),

@@ -16,6 +16,7 @@ MODEL_LIBRARIES = {"torch", "diffusers", "optimum", "transformers", "accelerate"
 MODEL_ROOMS = {
     "annotators",
     "benchmark",
+    "conditions",
     "devices",
     "engine",
     "int8",
@@ -23,6 +24,8 @@ MODEL_ROOMS = {
     "pictures",
     "pipelines",
     "quantization",
+    "sampling",
+    "watch",
 }
 
 

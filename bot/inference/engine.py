@@ -1,23 +1,22 @@
-"""One request from prompt to PNG: encode, denoise, decode, each stage timed."""
+"""One request from prompt to PNG: look at its images, encode, denoise, decode."""
 
 from __future__ import annotations
 
 import logging
-import time
-from collections import defaultdict
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
 
 import torch
-from diffusers import FluxPipeline
 from PIL import Image
 
 from bot.errors import InferenceError, OutOfMemory, UnusablePicture
 from bot.inference import memory
-from bot.inference.devices import is_out_of_memory, synchronize
+from bot.inference.annotators import estimate_depth
+from bot.inference.conditions import Conditions, EstimateDepth, fingerprint, hashes, prepare
+from bot.inference.devices import is_out_of_memory
+from bot.inference.images import encode_webp
+from bot.inference.kept import Kept
 from bot.inference.memory import MemoryMeter
 from bot.inference.pictures import (
     Picture,
@@ -29,26 +28,30 @@ from bot.inference.pictures import (
 )
 from bot.inference.pipelines import Pipelines
 from bot.inference.quantization import Part
+from bot.inference.sampling import (
+    Embeddings,
+    Preview,
+    denoise,
+    encode,
+    encode_images,
+    steer,
+    truncation_note,
+)
 from bot.inference.tools import TOOLS
-from bot.inference.types import Progress, Quantization, Request, Result, Stage
+from bot.inference.types import STAGES, Quantization, Request, Result
+from bot.inference.watch import Report, Watch
 
 _log = logging.getLogger(__name__)
 
 BLACK = 2.0
 """Mean luminosity, 0 to 255, under which a picture counts as failed: NaN decodes to 0."""
 
-PREVIEW_SECONDS = 2.0
-"""Between two previews, so that they take a small part of the time: 46 ms each with the tiny
-models on two cores; on a GPU it has not been measured."""
+CONTROL_SIDE = 512
+"""Longer side in pixels of the depth map or edges that are shown beside the picture."""
 
-Report = Callable[[Progress], None]
-
-Step = Callable[[Callable[[], bytes] | None], None]
-"""Called after a step, with what draws its preview if there can be one."""
-
-
-class Cancelled(Exception):
-    """The job was called off between two steps."""
+KEPT_CONDITIONS = 128 * 2**20
+KEPT_EMBEDDINGS = 64 * 2**20
+"""Bytes of host memory and of the device's for what earlier jobs have seen and read."""
 
 
 class Engine:
@@ -58,6 +61,8 @@ class Engine:
         self._pipelines = pipelines
         self._device = device
         self._meter = MemoryMeter(device)
+        self._conditions: Kept[Conditions] = Kept(KEPT_CONDITIONS)
+        self._embeddings: Kept[_Encoded] = Kept(KEPT_EMBEDDINGS)
 
     def run(
         self,
@@ -74,7 +79,7 @@ class Engine:
         memory all else is moved off it and the request tried again; then OutOfMemory is raised.
         """
         self._meter.reset()
-        watch = _Watch(report, cancelled, self._meter, self._device)
+        watch = Watch(report, cancelled, self._meter, self._device)
         try:
             return self._make(request, watch)
         except Exception as error:
@@ -82,24 +87,28 @@ class Engine:
                 raise
             _log.warning("out of memory, trying again with all else moved off the device")
         # outside of the handler, whose traceback would keep the tensors alive
-        self._pipelines.evict_all()
+        self._clear_device()
         try:
             return self._make(request, watch)
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
-            self._pipelines.evict_all()
-            size = f"{request.width}×{request.height}"
-            raise OutOfMemory(f"for {request.count} × {size} pixels") from error
+            self._clear_device()
+            raise OutOfMemory(f"for {_extent(request)}") from error
 
-    def _make(self, request: Request, watch: _Watch) -> Result:
-        attempt = self._attempt(request, request.quantization, watch)
+    def _clear_device(self) -> None:
+        self._embeddings.clear()
+        self._pipelines.evict_all()
+
+    def _make(self, request: Request, watch: Watch) -> Result:
+        conditions = self._annotate(request, watch)
+        attempt = self._attempt(request, conditions, request.quantization, watch)
         reason = attempt.fallback_reason
         notes = list(attempt.notes)
         if attempt.black and attempt.quantization == "8-bit":
             _log.warning("black or non-finite picture, making it once more in full precision")
             try:
-                attempt = self._attempt(request, "None", watch)
+                attempt = self._attempt(request, conditions, "None", watch)
                 reason = "8-bit gave a black picture, so it was made again in full precision"
             except Exception as error:
                 if not (isinstance(error, InferenceError) or is_out_of_memory(error)):
@@ -110,54 +119,124 @@ class Engine:
             raise UnusablePicture
         if attempt.black:
             notes.append("The picture is black.")
-        tool = TOOLS[request.tool]
         with watch("decode"):
-            images = tuple(
-                encode_png(image, describe(tool, request, seed, attempt.quantization))
-                for image, seed in zip(attempt.images, request.seeds, strict=True)
-            )
+            pictures = [conditions.finish(image) for image in attempt.images]
+            images = self._describe(request, conditions, attempt.quantization, pictures)
         return Result(
             images=images,
             seeds=request.seeds,
+            size=pictures[0].size,
             seconds=dict(watch.seconds),
             memory=self._meter.stats(
-                weights=memory.total([part.weights for part in attempt.parts]),
+                weights=memory.total([p.weights for p in (*conditions.parts, *attempt.parts)]),
                 resident=self._pipelines.resident.actual,
             ),
             quantization=attempt.quantization,
+            control_image=_control_image(conditions),
             fallback_reason=reason,
-            notes=tuple(notes),
+            # what this job itself did before it was tried once more is not from an earlier one
+            reused=tuple(s for s in STAGES if s in watch.reused and s not in watch.seconds),
+            notes=(*notes, *_enlargement_note(conditions)),
         )
 
-    def _attempt(self, request: Request, quantization: Quantization, watch: _Watch) -> _Attempt:
+    def _annotate(self, request: Request, watch: Watch) -> Conditions:
+        """Look at the images of a request, unless an earlier job has."""
+        if not request.images:
+            return prepare(request, area=self._pipelines.family.area, estimate_depth=None)
+        key = fingerprint(request)
+        if (kept := self._conditions.get(key)) is not None:
+            watch.reused.add("annotate")
+            return kept
+        estimate, parts = self._depth_estimator(watch) if request.tool == "depth" else (None, ())
+        with watch("annotate"):
+            conditions = prepare(request, area=self._pipelines.family.area, estimate_depth=estimate)
+        conditions = replace(conditions, parts=parts)
+        self._conditions.put(key, conditions, conditions.bytes)
+        return conditions
+
+    def _depth_estimator(self, watch: Watch) -> tuple[EstimateDepth, tuple[Part, ...]]:
+        with watch("load"):
+            model, processor, part = self._pipelines.depth_estimator()
+        return partial(estimate_depth, model, processor), (part,)
+
+    def _attempt(
+        self, request: Request, conditions: Conditions, quantization: Quantization, watch: Watch
+    ) -> _Attempt:
         # the stages hand on tensors and figures, no modules: what is evicted must leave memory
-        embeddings, text_parts, notes = self._encode(request, quantization, watch)
-        latents, transformer = self._denoise(request, quantization, embeddings, watch)
-        pictures, autoencoder = self._decode(request, latents, watch)
+        encoded = self._encode(request, conditions, quantization, watch)
+        latents, transformer = self._denoise(
+            request, conditions, quantization, encoded.embeddings, watch
+        )
+        pictures, autoencoder = self._decode(latents, conditions, watch)
         return _Attempt(
             images=[picture.image for picture in pictures],
             finite=all(picture.finite for picture in pictures),
             quantization=transformer.quantization,
-            parts=[*text_parts, transformer, autoencoder],
-            notes=notes,
+            parts=[*encoded.parts, transformer, autoencoder],
+            notes=encoded.notes,
         )
 
     def _encode(
-        self, request: Request, quantization: Quantization, watch: _Watch
-    ) -> tuple[Embeddings, list[Part], list[str]]:
+        self,
+        request: Request,
+        conditions: Conditions,
+        quantization: Quantization,
+        watch: Watch,
+    ) -> _Encoded:
+        """Read the prompt and the references of a request, unless an earlier job has."""
         length = TOOLS[request.tool].max_sequence_length
+        seen = (fingerprint(request), request.strength) if conditions.references else None
+        key = (request.prompt, length, quantization, seen)
+        if (kept := self._embeddings.get(key)) is not None:
+            watch.reused.add("encode")
+            return kept
+        encoded = None
+        if request.prompt or not conditions.references:
+            encoded = self._encode_text(request.prompt, length, quantization, watch)
+        if conditions.references:
+            encoded = self._encode_images(request, conditions, quantization, encoded, watch)
+        assert encoded is not None
+        self._embeddings.put(key, encoded, encoded.embeddings.bytes)
+        return encoded
+
+    def _encode_text(
+        self, prompt: str, length: int, quantization: Quantization, watch: Watch
+    ) -> _Encoded:
         with watch("load"):
             encoders, parts = self._pipelines.text_encoders(quantization)
         with watch("encode"):
-            embeddings = encode(encoders, request.prompt, length)
-        return embeddings, parts, truncation_note(encoders, request.prompt, length)
+            embeddings = encode(encoders, prompt, length)
+        notes = truncation_note(encoders, prompt, length)
+        return _Encoded(embeddings=embeddings, parts=parts, notes=notes)
+
+    def _encode_images(
+        self,
+        request: Request,
+        conditions: Conditions,
+        quantization: Quantization,
+        text: _Encoded | None,
+        watch: Watch,
+    ) -> _Encoded:
+        assert request.strength is not None
+        tool = TOOLS[request.tool]
+        with watch("load"):
+            prior, parts = self._pipelines.image_prior(tool, quantization)
+        with watch("encode"):
+            tokens = encode_images(prior, conditions.references, request.strength)
+            embeddings = steer(text.embeddings if text else None, tokens, tool.max_sequence_length)
+        return _Encoded(
+            embeddings=embeddings,
+            parts=[*(text.parts if text else ()), *parts],
+            notes=text.notes if text else [],
+        )
 
     def _denoise(
         self,
         request: Request,
+        conditions: Conditions,
         quantization: Quantization,
         embeddings: Embeddings,
-        watch: _Watch,
+        watch: Watch,
     ) -> tuple[list[torch.Tensor], Part]:
         with watch("load"):
             self._pipelines.autoencoder()  # before the transformer, which may push it out again
@@ -165,12 +244,21 @@ class Engine:
             preview = self._preview()
         with watch("denoise", total=request.count * request.num_inference_steps) as step:
             latents = [
-                denoise(denoiser, request, embeddings, seed, step, preview)
+                denoise(
+                    denoiser,
+                    request,
+                    conditions.size,
+                    conditions.arguments,
+                    embeddings,
+                    seed,
+                    step,
+                    preview,
+                )
                 for seed in request.seeds
             ]
         return latents, part
 
-    def _preview(self) -> Callable[..., bytes] | None:
+    def _preview(self) -> Preview | None:
         """Return what decodes previews, None where there is no room beside the transformer."""
         if not self._pipelines.has_autoencoder:
             return None
@@ -178,12 +266,37 @@ class Engine:
         return partial(decode_preview, vae)
 
     def _decode(
-        self, request: Request, latents: list[torch.Tensor], watch: _Watch
+        self, latents: list[torch.Tensor], conditions: Conditions, watch: Watch
     ) -> tuple[list[Picture], Part]:
         with watch("load"):
             vae, part = self._pipelines.autoencoder()
         with watch("decode"):
-            return [decode(vae, each, request) for each in latents], part
+            return [decode(vae, each, conditions.size) for each in latents], part
+
+    def _describe(
+        self,
+        request: Request,
+        conditions: Conditions,
+        quantization: Quantization,
+        pictures: list[Image.Image],
+    ) -> tuple[bytes, ...]:
+        """Return the pictures as PNG that say how they came about."""
+        tool = TOOLS[request.tool]
+        width, height = conditions.size
+        painted = replace(request, width=width, height=height, count=1, quantization=quantization)
+        return tuple(
+            encode_png(image, describe(tool, replace(painted, seed=seed), hashes(request)))
+            for image, seed in zip(pictures, request.seeds, strict=True)
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Encoded:
+    """What a request says, and the parts that read it."""
+
+    embeddings: Embeddings
+    parts: list[Part]
+    notes: list[str]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -207,119 +320,23 @@ class _Attempt:
         return next((p.fallback_reason for p in self.parts if p.fallback_reason), None)
 
 
-class _Watch:
-    """Times the stages, reports the steps, samples the memory and raises Cancelled."""
-
-    def __init__(
-        self,
-        report: Report,
-        cancelled: Callable[[], bool],
-        meter: MemoryMeter,
-        device: torch.device,
-    ) -> None:
-        self._report = report
-        self._cancelled = cancelled
-        self._meter = meter
-        self._device = device
-        self.seconds: defaultdict[str, float] = defaultdict(float)
-
-    @contextmanager
-    def __call__(self, stage: Stage, total: int = 0) -> Iterator[Step]:
-        """Time a stage; the function that it gives is called after each of its `total` steps."""
-        start = previewed = time.perf_counter()
-        done = 0
-
-        def step(sketch: Callable[[], bytes] | None) -> None:
-            nonlocal done, previewed
-            done += 1
-            preview = None
-            if sketch is not None and time.perf_counter() - previewed >= PREVIEW_SECONDS:
-                preview = sketch()
-                previewed = time.perf_counter()
-            self._tell(stage, done, total, time.perf_counter() - start, preview)
-
-        self._tell(stage, 0, total, 0.0)
-        try:
-            yield step
-            synchronize(self._device)
-        finally:
-            self.seconds[stage] += time.perf_counter() - start
-
-    def _tell(
-        self, stage: Stage, step: int, total: int, seconds: float, preview: bytes | None = None
-    ) -> None:
-        if self._cancelled():
-            raise Cancelled
-        self._meter.sample()
-        self._report(
-            Progress(stage=stage, step=step, total=total, seconds=seconds, preview=preview)
-        )
+def _control_image(conditions: Conditions) -> bytes | None:
+    if conditions.control_image is None:
+        return None
+    return encode_webp(conditions.control_image, side=CONTROL_SIDE)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Embeddings:
-    """A prompt as the transformer reads it: T5's (1, tokens, 4096) and CLIP's pooled (1, 768)."""
-
-    prompt_embeds: torch.Tensor
-    pooled_prompt_embeds: torch.Tensor
-
-
-@torch.inference_mode()
-def encode(pipeline: FluxPipeline, prompt: str, max_sequence_length: int) -> Embeddings:
-    """Encode a prompt with T5 and CLIP, padded to `max_sequence_length` T5 tokens."""
-    prompt_embeds, pooled_prompt_embeds, _ = pipeline.encode_prompt(
-        prompt=prompt,
-        device=pipeline.text_encoder_2.device,
-        max_sequence_length=max_sequence_length,
-    )
-    return Embeddings(prompt_embeds=prompt_embeds, pooled_prompt_embeds=pooled_prompt_embeds)
+def _enlargement_note(conditions: Conditions) -> tuple[str, ...]:
+    if conditions.canvas is None:
+        return ()
+    (width, height), (own, _) = conditions.size, conditions.canvas.image.size
+    if own <= width:
+        return ()
+    return (f"Painted at {width}×{height} and enlarged into the picture.",)
 
 
-def truncation_note(pipeline: FluxPipeline, prompt: str, max_sequence_length: int) -> list[str]:
-    """Return a sentence if the model does not read the prompt to its end."""
-    tokens = len(pipeline.tokenizer_2(prompt, verbose=False).input_ids)
-    if tokens <= max_sequence_length:
-        return []
-    return [f"The prompt has {tokens} tokens; the model read the first {max_sequence_length}."]
-
-
-@torch.inference_mode()
-def denoise(
-    pipeline: FluxPipeline,
-    request: Request,
-    embeddings: Embeddings,
-    seed: int,
-    step: Step,
-    preview: Callable[..., bytes] | None = None,
-) -> torch.Tensor:
-    """Draw packed latents (1, height/16 · width/16, 64) from the noise of `seed`.
-
-    The noise comes from the CPU's generator, so that a seed means the same on every device.
-    """
-    before: torch.Tensor | None = None
-
-    def on_step_end(
-        pipeline: FluxPipeline, index: int, _: Any, tensors: dict[str, Any]
-    ) -> dict[str, Any]:
-        nonlocal before
-        after = tensors["latents"]
-        sketch = None
-        if preview is not None and before is not None:
-            sigmas = tuple(pipeline.scheduler.sigmas[index : index + 2].tolist())
-            sketch = partial(preview, before, after, sigmas, request)
-        before = after
-        step(sketch)
-        return tensors
-
-    latents: torch.Tensor = pipeline(
-        prompt_embeds=embeddings.prompt_embeds,
-        pooled_prompt_embeds=embeddings.pooled_prompt_embeds,
-        height=request.height,
-        width=request.width,
-        num_inference_steps=request.num_inference_steps,
-        guidance_scale=request.guidance_scale or 0.0,
-        generator=torch.Generator("cpu").manual_seed(seed),
-        output_type="latent",
-        callback_on_step_end=on_step_end,
-    ).images
-    return latents
+def _extent(request: Request) -> str:
+    """Return how much a request asks for, in words."""
+    if request.width is None:
+        return f"{request.count} × the size of the image"
+    return f"{request.count} × {request.width}×{request.height} pixels"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import torch
 from diffusers import AutoencoderKL, FluxPipeline
@@ -14,7 +15,7 @@ from PIL.PngImagePlugin import PngInfo
 from torch.nn import functional
 
 from bot.inference.tools import Tool
-from bot.inference.types import Quantization, Request
+from bot.inference.types import Request
 
 PREVIEW_SIDE = 32
 """Longer side of a preview in latents: 256 pixels, a sixteenth of the work of a megapixel."""
@@ -29,9 +30,9 @@ class Picture:
 
 
 @torch.inference_mode()
-def decode(vae: AutoencoderKL, latents: torch.Tensor, request: Request) -> Picture:
-    """Decode packed latents (1, height/16 · width/16, 64) to a picture of the request's size."""
-    return _decode(vae, _unpack(vae, latents, request))
+def decode(vae: AutoencoderKL, latents: torch.Tensor, size: tuple[int, int]) -> Picture:
+    """Decode packed latents (1, height/16 · width/16, 64) to a picture of that width and height."""
+    return _decode(vae, _unpack(vae, latents, size))
 
 
 @torch.inference_mode()
@@ -40,7 +41,7 @@ def decode_preview(
     before: torch.Tensor,
     after: torch.Tensor,
     sigmas: tuple[float, float],
-    request: Request,
+    size: tuple[int, int],
 ) -> bytes:
     """Return a small WebP of what the model has in mind after a step, from packed latents.
 
@@ -48,10 +49,10 @@ def decode_preview(
     of an Euler step, with their sigmas, give its value at sigma 0.
     """
     velocity = (after - before) / (sigmas[1] - sigmas[0])
-    clean = _unpack(vae, after - sigmas[1] * velocity, request)
+    clean = _unpack(vae, after - sigmas[1] * velocity, size)
     scale = min(1.0, PREVIEW_SIDE / max(clean.shape[-2:]))
-    size = [max(1, round(side * scale)) for side in clean.shape[-2:]]
-    picture = _decode(vae, functional.interpolate(clean, size=size, mode="area"))
+    small = [max(1, round(side * scale)) for side in clean.shape[-2:]]
+    picture = _decode(vae, functional.interpolate(clean, size=small, mode="area"))
     buffer = io.BytesIO()
     picture.image.save(buffer, "WEBP", quality=80)
     return buffer.getvalue()
@@ -62,16 +63,9 @@ def luminosity(image: Image.Image) -> float:
     return float(ImageStat.Stat(image.convert("L")).mean[0])
 
 
-def describe(
-    tool: Tool, request: Request, seed: int, quantization: Quantization
-) -> dict[str, object]:
-    """Return what it takes to make this one picture again."""
-    return asdict(request) | {
-        "seed": seed,
-        "count": 1,
-        "quantization": quantization,
-        "model": tool.repo_id,
-    }
+def describe(tool: Tool, request: Request, images: Mapping[str, str]) -> dict[str, object]:
+    """Return what it takes to make this one picture again; `images` are hashes of what it saw."""
+    return request.options() | {"model": tool.repo_id, "images": dict(images)}
 
 
 def encode_png(image: Image.Image, parameters: dict[str, object]) -> bytes:
@@ -90,10 +84,11 @@ def _scale_factor(vae: AutoencoderKL) -> int:
     return int(2 ** (len(vae.config.block_out_channels) - 1))
 
 
-def _unpack(vae: AutoencoderKL, latents: torch.Tensor, request: Request) -> torch.Tensor:
+def _unpack(vae: AutoencoderKL, latents: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
     """Return packed latents as (1, 16, height/8, width/8)."""
+    width, height = size
     unpacked: torch.Tensor = FluxPipeline._unpack_latents(
-        latents, request.height, request.width, _scale_factor(vae)
+        latents, height, width, _scale_factor(vae)
     )
     return unpacked
 

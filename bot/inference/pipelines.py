@@ -18,17 +18,32 @@ from typing import Any, NamedTuple
 import torch
 from diffusers import (
     AutoencoderKL,
+    DiffusionPipeline,
     FlowMatchEulerDiscreteScheduler,
+    FluxControlPipeline,
+    FluxFillPipeline,
+    FluxKontextPipeline,
     FluxPipeline,
+    FluxPriorReduxPipeline,
     FluxTransformer2DModel,
 )
+from diffusers.pipelines.flux.modeling_flux import ReduxImageEncoder
 from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
-from transformers import CLIPTextModel, CLIPTokenizer, T5EncoderModel, T5TokenizerFast
+from transformers import (
+    CLIPTextModel,
+    CLIPTokenizer,
+    DepthAnythingForDepthEstimation,
+    DPTImageProcessorPil,
+    SiglipImageProcessorPil,
+    SiglipVisionModel,
+    T5EncoderModel,
+    T5TokenizerFast,
+)
 
 from bot.errors import ModelUnavailable, OutOfMemory
 from bot.inference import memory
 from bot.inference.quantization import Loaded, Part, load_quantized
-from bot.inference.tools import SHARED_REPO, Family, Tool
+from bot.inference.tools import DEPTH_REPO, SHARED_REPO, Family, Tool
 from bot.inference.types import Quantization, Weights
 from bot.units import format_bytes
 
@@ -36,7 +51,10 @@ _log = logging.getLogger(__name__)
 
 
 class Key(NamedTuple):
-    """Names one set of weights: the part of a repository, and how it is quantised."""
+    """Names one set of weights: the part of a repository, and how it is quantised.
+
+    The part is the folder, for repositories that have folders.
+    """
 
     repo_id: str
     part: str
@@ -59,15 +77,26 @@ class Component:
         return self.loaded.part.weights.actual
 
 
+_DEPTH_ESTIMATOR = "depth_estimator"
+
 _MODELS: dict[str, type[Any]] = {
     "transformer": FluxTransformer2DModel,
     "text_encoder": CLIPTextModel,
     "text_encoder_2": T5EncoderModel,
+    "image_encoder": SiglipVisionModel,
+    "image_embedder": ReduxImageEncoder,
     "vae": AutoencoderKL,
+    _DEPTH_ESTIMATOR: DepthAnythingForDepthEstimation,
 }
 
-_QUANTIZED = frozenset({"transformer", "text_encoder_2"})
-"""CLIP is 1 % of the parameters, and the autoencoder works in convolutions: little to save."""
+_QUANTIZED = frozenset({"transformer", "text_encoder_2", "image_encoder", "image_embedder"})
+"""CLIP is 1 % of the parameters, and the depth estimator a fifth of that; the autoencoder works in
+convolutions: little to save."""
+
+_PIPELINES: dict[str, type[DiffusionPipeline]] = {
+    each.__name__: each
+    for each in (FluxPipeline, FluxFillPipeline, FluxKontextPipeline, FluxControlPipeline)
+}
 
 
 class Pipelines:
@@ -87,15 +116,17 @@ class Pipelines:
         device_budget: int,
         host_budget: int,
         token: str | None = None,
+        depth_repo_id: str = DEPTH_REPO,
     ) -> None:
-        self._family = family
+        self.family = family
         self._device = device
         self._dtype = dtype
         self._device_budget = device_budget
         self._host_budget = host_budget if device.type == "cuda" else 0
         self._token = token
+        self._depth_repo_id = depth_repo_id
         self._components: OrderedDict[Key, Component] = OrderedDict()  # least recently used first
-        self._tokenizers: dict[str, Any] = {}
+        self._processors: dict[tuple[str, str], Any] = {}
         self._schedulers: dict[str, FlowMatchEulerDiscreteScheduler] = {}
 
     def text_encoders(self, quantization: Quantization) -> tuple[FluxPipeline, list[Part]]:
@@ -108,19 +139,48 @@ class Pipelines:
             scheduler=self._scheduler(SHARED_REPO),
             vae=None,
             text_encoder=clip.module,
-            tokenizer=self._tokenizer("tokenizer", CLIPTokenizer),
+            tokenizer=self._processor(SHARED_REPO, "tokenizer", CLIPTokenizer),
             text_encoder_2=t5.module,
-            tokenizer_2=self._tokenizer("tokenizer_2", T5TokenizerFast),
+            tokenizer_2=self._processor(SHARED_REPO, "tokenizer_2", T5TokenizerFast),
             transformer=None,
         )
         return pipeline, [clip.part, t5.part]
 
-    def denoiser(self, tool: Tool, quantization: Quantization) -> tuple[FluxPipeline, Part]:
-        """Return a pipeline that takes prompt embeddings and gives latents, and its transformer."""
-        (transformer,) = self._acquire(Key(tool.repo_id, "transformer", quantization))
-        pipeline = FluxPipeline(
-            scheduler=self._scheduler(tool.repo_id),
-            vae=None,
+    def image_prior(
+        self, tool: Tool, quantization: Quantization
+    ) -> tuple[FluxPriorReduxPipeline, list[Part]]:
+        """Return a pipeline that can encode images for a prompt and nothing else, and its parts."""
+        encoder, embedder = self._acquire(
+            Key(tool.repo_id, "image_encoder", quantization),
+            Key(tool.repo_id, "image_embedder", quantization),
+        )
+        pipeline = FluxPriorReduxPipeline(
+            image_encoder=encoder.module,
+            feature_extractor=self._processor(
+                tool.repo_id, "feature_extractor", SiglipImageProcessorPil
+            ),
+            image_embedder=embedder.module,
+        )
+        return pipeline, [encoder.part, embedder.part]
+
+    def depth_estimator(self) -> tuple[DepthAnythingForDepthEstimation, DPTImageProcessorPil, Part]:
+        """Return what tells near from far, and what prepares a picture for it."""
+        (estimator,) = self._acquire(Key(self._depth_repo_id, _DEPTH_ESTIMATOR, "None"))
+        processor = self._processor(self._depth_repo_id, "", DPTImageProcessorPil)
+        return estimator.module, processor, estimator.part
+
+    def denoiser(self, tool: Tool, quantization: Quantization) -> tuple[DiffusionPipeline, Part]:
+        """Return a pipeline that takes prompt embeddings and gives latents, and its transformer.
+
+        Where it is shown images, the autoencoder is part of it.
+        """
+        keys = [Key(tool.transformer_repo_id, "transformer", quantization)]
+        if tool.pipeline != FluxPipeline.__name__:
+            keys.append(_VAE)
+        transformer, *others = self._acquire(*keys)
+        pipeline = _PIPELINES[tool.pipeline](
+            scheduler=self._scheduler(tool.transformer_repo_id),
+            vae=others[0].module if others else None,
             text_encoder=None,
             tokenizer=None,
             text_encoder_2=None,
@@ -229,10 +289,12 @@ class Pipelines:
             model: torch.nn.Module = self._from_pretrained(
                 key.repo_id,
                 _MODELS[key.part].from_pretrained,
-                subfolder=key.part,
+                subfolder="" if key.part == _DEPTH_ESTIMATOR else key.part,
                 torch_dtype=self._dtype,
                 use_safetensors=True,
             )
+            if key.part == "image_encoder":
+                _drop_pooling(model)
             return model.eval().requires_grad_(False)
 
         wanted: Quantization = key.quantization if key.part in _QUANTIZED else "None"
@@ -248,19 +310,30 @@ class Pipelines:
             )
         return FlowMatchEulerDiscreteScheduler.from_config(self._schedulers[repo_id].config)
 
-    def _tokenizer(self, part: str, kind: type[Any]) -> Any:
-        if part not in self._tokenizers:
-            self._tokenizers[part] = self._from_pretrained(
-                SHARED_REPO, kind.from_pretrained, subfolder=part
+    def _processor(self, repo_id: str, part: str, kind: type[Any]) -> Any:
+        """Return a tokenizer, or what prepares images; they hold no weights, and stay."""
+        if (repo_id, part) not in self._processors:
+            self._processors[repo_id, part] = self._from_pretrained(
+                repo_id, kind.from_pretrained, subfolder=part
             )
-        return self._tokenizers[part]
+        return self._processors[repo_id, part]
 
     def _from_pretrained(self, repo_id: str, load: Callable[..., Any], **options: Any) -> Any:
         """Call `from_pretrained` for a repository of the family; raise ModelUnavailable."""
         try:
-            return load(self._family.location(repo_id), token=self._token, **options)
+            return load(self.family.location(repo_id), token=self._token, **options)
         except OSError as error:
             raise ModelUnavailable(repo_id, _explain(repo_id, error)) from error
+
+
+def _drop_pooling(encoder: torch.nn.Module) -> None:
+    """Take the pooling head off a SigLIP encoder: Redux reads the patches, and would compute it.
+
+    Its attention reads weights as plain tensors, which quanto's are not.
+    """
+    vision = getattr(encoder, "vision_model", encoder)
+    vision.use_head = False
+    vision.head = torch.nn.Identity()
 
 
 def _explain(repo_id: str, error: BaseException) -> str:

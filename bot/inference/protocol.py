@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, BinaryIO, Literal
 
 from bot.errors import BotError
-from bot.inference.tools import FamilyName
+from bot.inference.tools import DEPTH_REPO, FamilyName
 from bot.inference.types import Progress, Request, Result
 
 _LENGTH = struct.Struct(">I")
@@ -27,6 +27,7 @@ class WorkerOptions:
     device: str = "auto"
     gpu_memory_gb: float | None = None
     host_memory_gb: float | None = None
+    depth_model: str = DEPTH_REPO
     hf_token: str | None = field(default=None, repr=False)
     log_level: str = "INFO"
     log_format: Literal["text", "json"] = "text"

@@ -8,15 +8,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Generic, Literal, TypeVar
 
-from bot.errors import RequestError, UnsupportedQuantization
-from bot.inference.types import QUANTIZATIONS, SEED_LIMIT, Quantization, Request
+from bot.errors import RequestError
 
 Number = TypeVar("Number", int, float)
-
-MAX_PROMPT = 2000
-"""Characters. 512 T5 tokens hold about as much; what goes beyond would be cut off silently."""
-
-MAX_COUNT = 4
 
 SIZES: Mapping[str, tuple[int, int]] = MappingProxyType(
     {
@@ -54,15 +48,26 @@ class Span(Generic[Number]):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Tool:
-    """One FLUX.1 model and the options that its command takes."""
+    """One FLUX.1 model and the options that its command takes.
+
+    `pipeline` is diffusers' class for it. `base_repo_id` is where its transformer comes from, if
+    not from its own repository.
+    """
 
     name: str
+    command: str
     title: str
     repo_id: str
     pipeline: str
     steps: Span[int]
     guidance: Span[float] | None
-    max_sequence_length: int
+    max_sequence_length: int = 512
+    base_repo_id: str | None = None
+
+    @property
+    def transformer_repo_id(self) -> str:
+        """The repository of the transformer."""
+        return self.base_repo_id or self.repo_id
 
 
 TOOLS: Mapping[str, Tool] = MappingProxyType(
@@ -71,6 +76,7 @@ TOOLS: Mapping[str, Tool] = MappingProxyType(
         for tool in (
             Tool(
                 name="schnell",
+                command="generate",
                 title="FLUX.1 schnell",
                 repo_id="black-forest-labs/FLUX.1-schnell",
                 pipeline="FluxPipeline",
@@ -80,21 +86,67 @@ TOOLS: Mapping[str, Tool] = MappingProxyType(
             ),
             Tool(
                 name="dev",
+                command="generate",
                 title="FLUX.1 dev",
                 repo_id="black-forest-labs/FLUX.1-dev",
                 pipeline="FluxPipeline",
                 steps=Span(1, 50, 28),
                 guidance=Span(0.0, 10.0, 3.5),
-                max_sequence_length=512,
             ),
             Tool(
                 name="krea",
+                command="generate",
                 title="FLUX.1 Krea",
                 repo_id="black-forest-labs/FLUX.1-Krea-dev",
                 pipeline="FluxPipeline",
                 steps=Span(1, 50, 28),
                 guidance=Span(0.0, 10.0, 4.5),
-                max_sequence_length=512,
+            ),
+            Tool(
+                name="fill",
+                command="fill",
+                title="FLUX.1 Fill",
+                repo_id="black-forest-labs/FLUX.1-Fill-dev",
+                pipeline="FluxFillPipeline",
+                steps=Span(1, 50, 30),
+                guidance=Span(1.0, 50.0, 30.0),
+            ),
+            Tool(
+                name="kontext",
+                command="kontext",
+                title="FLUX.1 Kontext",
+                repo_id="black-forest-labs/FLUX.1-Kontext-dev",
+                pipeline="FluxKontextPipeline",
+                steps=Span(1, 50, 28),
+                guidance=Span(1.0, 10.0, 2.5),
+            ),
+            Tool(
+                name="depth",
+                command="depth",
+                title="FLUX.1 Depth",
+                repo_id="black-forest-labs/FLUX.1-Depth-dev",
+                pipeline="FluxControlPipeline",
+                steps=Span(1, 50, 30),
+                guidance=Span(1.0, 50.0, 10.0),
+            ),
+            Tool(
+                name="canny",
+                command="canny",
+                title="FLUX.1 Canny",
+                repo_id="black-forest-labs/FLUX.1-Canny-dev",
+                pipeline="FluxControlPipeline",
+                steps=Span(1, 50, 30),
+                guidance=Span(1.0, 50.0, 30.0),
+            ),
+            Tool(
+                name="redux",
+                command="redux",
+                title="FLUX.1 Redux",
+                repo_id="black-forest-labs/FLUX.1-Redux-dev",
+                pipeline="FluxPipeline",
+                steps=Span(1, 50, 28),
+                guidance=Span(1.0, 10.0, 2.5),
+                base_repo_id="black-forest-labs/FLUX.1-dev",
             ),
         )
     }
@@ -103,6 +155,9 @@ TOOLS: Mapping[str, Tool] = MappingProxyType(
 SHARED_REPO = "black-forest-labs/FLUX.1-schnell"
 """Where T5, CLIP and the autoencoder come from: they are the same in all FLUX.1 models, and here
 without the non-commercial licence."""
+
+DEPTH_REPO = "depth-anything/Depth-Anything-V2-Small-hf"
+"""What tells near from far in a photo, under Apache-2.0; its larger siblings are non-commercial."""
 
 FamilyName = Literal["flux", "tiny"]
 
@@ -122,11 +177,22 @@ class Family:
         """Return what `from_pretrained` takes for a repository: a folder, or the hub's id."""
         return str(self.folder / repo_id.rpartition("/")[2]) if self.folder else repo_id
 
-    def tools(self) -> Mapping[str, Tool]:
-        """Return the tools that this family has weights for."""
-        if self.folder is None:
-            return TOOLS
-        return {k: t for k, t in TOOLS.items() if Path(self.location(t.repo_id)).is_dir()}
+    @property
+    def area(self) -> int:
+        """The pixels of a picture that takes after an image: one megapixel for the full models."""
+        return (1024 // self.size_divisor) ** 2
+
+    def tools(self, command: str | None = None) -> Mapping[str, Tool]:
+        """Return the tools that this family has weights for, those of one command or all."""
+        return {
+            name: tool
+            for name, tool in TOOLS.items()
+            if command in (None, tool.command) and self._has(tool)
+        }
+
+    def _has(self, tool: Tool) -> bool:
+        repo_ids = (tool.repo_id, tool.transformer_repo_id)
+        return self.folder is None or all(Path(self.location(r)).is_dir() for r in repo_ids)
 
     def pixels(self, size: str) -> tuple[int, int]:
         """Return width and height of a named size; raise RequestError for an unknown one."""
@@ -142,65 +208,3 @@ FAMILIES: Mapping[FamilyName, Family] = MappingProxyType(
         "tiny": Family(name="tiny", folder=Path(__file__).with_name("tiny"), size_divisor=8),
     }
 )
-
-
-def check_quantization(value: str) -> Quantization:
-    """Return `value` as a Quantization; raise UnsupportedQuantization for anything but the two."""
-    if value not in QUANTIZATIONS:
-        raise UnsupportedQuantization(value)
-    return value
-
-
-def text_to_image(
-    family: Family,
-    *,
-    model: str,
-    prompt: str,
-    seed: int,
-    size: str = "square",
-    steps: int | None = None,
-    guidance: float | None = None,
-    count: int = 1,
-    quantization: str = "8-bit",
-) -> Request:
-    """Return the request of `/generate`; raise RequestError at its first fault."""
-    tool = choose_tool(family, model)
-    if tool.guidance is None and guidance is not None:
-        raise RequestError(
-            f"{tool.title} is distilled and takes no `guidance`.", "Leave it out, or choose `dev`."
-        )
-    width, height = family.pixels(size)
-    return Request(
-        tool=tool.name,
-        prompt=check_prompt(prompt),
-        width=width,
-        height=height,
-        num_inference_steps=tool.steps.choose("steps", steps),
-        guidance_scale=tool.guidance.choose("guidance", guidance) if tool.guidance else None,
-        seed=Span(0, SEED_LIMIT - 1, 0).choose("seed", seed),
-        count=Span(1, MAX_COUNT, 1).choose("count", count),
-        quantization=check_quantization(quantization),
-    )
-
-
-def choose_tool(family: Family, name: str) -> Tool:
-    """Return a tool of the family; raise RequestError where it has none of that name."""
-    tools = family.tools()
-    if name not in tools:
-        raise RequestError(
-            f"There is no model `{name}` here.", f"Choose one of {', '.join(tools)}."
-        )
-    return tools[name]
-
-
-def check_prompt(prompt: str) -> str:
-    """Return the prompt without white space around it; raise RequestError if empty or too long."""
-    prompt = prompt.strip()
-    if not prompt:
-        raise RequestError("The prompt is empty.", "Say what the picture shall show.")
-    if len(prompt) > MAX_PROMPT:
-        raise RequestError(
-            f"The prompt has {len(prompt)} characters, but the models read at most {MAX_PROMPT}.",
-            "Shorten it.",
-        )
-    return prompt

@@ -3,40 +3,83 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Literal
 
 Quantization = Literal["8-bit", "None"]
 QUANTIZATIONS: tuple[Quantization, ...] = ("8-bit", "None")
 
-Stage = Literal["load", "encode", "denoise", "decode"]
-STAGES: tuple[Stage, ...] = ("load", "encode", "denoise", "decode")
+Stage = Literal["load", "annotate", "encode", "denoise", "decode"]
+STAGES: tuple[Stage, ...] = ("load", "annotate", "encode", "denoise", "decode")
+
+Adjustment = Literal["grow", "shrink", "feather", "invert"]
+ADJUSTMENTS: tuple[Adjustment, ...] = ("grow", "shrink", "feather", "invert")
 
 SEED_LIMIT = 2**32
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Region:
+    """Which part of a picture `/fill` repaints, beside what a mask says.
+
+    `left`, `right`, `top` and `bottom` grow the picture, in percent of its own side. The
+    adjustments are made to the mask one after the other.
+    """
+
+    area: str | None = None
+    left: int = 0
+    right: int = 0
+    top: int = 0
+    bottom: int = 0
+    adjustments: tuple[Adjustment, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Request:
     """One order to a tool, its values already checked against the tool's ranges.
 
-    `height` and `width` are pixels, multiples of 16. `guidance_scale` is None for distilled models.
-    Picture `i` of `count` is drawn from seed `(seed + i) % 2**32`, so each can be had again alone.
+    `height` and `width` are pixels, multiples of 16; None, both of them, is "like the first image".
+    `guidance_scale` is None for distilled models. Picture `i` of `count` is drawn from seed
+    `(seed + i) % 2**32`, so each can be had again alone.
+
+    `images` are files as members attached them, not decoded yet, under the names of the options.
+    `region` is `/fill`'s, `low` and `high` are `/canny`'s thresholds (1 to 255), `strength` is the
+    weight (0 to 1) of the images' embedding in `/redux`.
     """
 
     tool: str
     prompt: str
-    height: int
-    width: int
+    height: int | None = None
+    width: int | None = None
     num_inference_steps: int
     guidance_scale: float | None
     seed: int
     count: int = 1
     quantization: Quantization = "8-bit"
+    images: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+    region: Region | None = None
+    low: int | None = None
+    high: int | None = None
+    strength: float | None = None
 
     @property
     def seeds(self) -> tuple[int, ...]:
         """The seed of each picture."""
         return tuple((self.seed + i) % SEED_LIMIT for i in range(self.count))
+
+    def options(self) -> dict[str, Any]:
+        """Return all but the images, as plain values that JSON can hold."""
+        values = asdict(replace(self, images={}))
+        del values["images"]
+        return values
+
+    @classmethod
+    def from_options(cls, options: Mapping[str, Any]) -> Request:
+        """Return the request of such values, without its images."""
+        region = options.get("region")
+        if region is not None:
+            region = Region(**region | {"adjustments": tuple(region["adjustments"])})
+        return cls(**{**options, "region": region})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -97,17 +140,22 @@ class MemoryStats:
 class Result:
     """The pictures of a request as PNG bytes, and how they came about.
 
-    `quantization` is the one that was used; where it is not the one asked for, `fallback_reason`
-    says why. `seconds` has one entry a stage, and `wait` for the time in the queue.
+    `size` is their width and height in pixels. `control_image` is the depth map or the edges that
+    they follow, as small WebP bytes. `quantization` is the one that was used; where it is not the
+    one asked for, `fallback_reason` says why. `seconds` has one entry a stage, and `wait` for the
+    time in the queue; a stage in `reused` was not done again, for its outcome was kept.
     """
 
     images: tuple[bytes, ...]
     seeds: tuple[int, ...]
+    size: tuple[int, int]
     seconds: Mapping[str, float]
     memory: MemoryStats
     quantization: Quantization
+    control_image: bytes | None = field(default=None, repr=False)
     fallback_reason: str | None = None
-    notes: tuple[str, ...] = field(default=())
+    reused: tuple[Stage, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 Event = Queued | Progress | Result

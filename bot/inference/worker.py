@@ -94,7 +94,7 @@ def build_engine(options: WorkerOptions) -> tuple[Engine, str]:
     from bot.inference.engine import Engine
     from bot.inference.memory import device_budget, host_budget
     from bot.inference.pipelines import Pipelines
-    from bot.inference.tools import FAMILIES
+    from bot.inference.tools import DEPTH_REPO, FAMILIES
 
     device = choose_device(options.device)
     pipelines = Pipelines(
@@ -104,6 +104,8 @@ def build_engine(options: WorkerOptions) -> tuple[Engine, str]:
         device_budget=device_budget(device, options.gpu_memory_gb),
         host_budget=host_budget(options.host_memory_gb),
         token=options.hf_token,
+        # the built-in family has one of its own
+        depth_repo_id=options.depth_model if options.family == "flux" else DEPTH_REPO,
     )
     return Engine(pipelines, device), str(device)
 
@@ -122,7 +124,7 @@ def serve(engine: Engine, inbox: Inbox, outbox: Outbox) -> None:
 def outcome(engine: Engine, run: Run, inbox: Inbox, outbox: Outbox) -> Happened | Stopped | Failed:
     """Make what a run asks for, sending its progress, and return the message that ends it."""
     from bot.inference.devices import is_lost
-    from bot.inference.engine import Cancelled
+    from bot.inference.watch import Cancelled
 
     try:
         result = engine.run(

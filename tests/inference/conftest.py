@@ -10,7 +10,8 @@ import torch
 
 from bot.inference.engine import Engine
 from bot.inference.pipelines import Pipelines
-from bot.inference.tools import FAMILIES, text_to_image
+from bot.inference.requests import text_to_image
+from bot.inference.tools import FAMILIES
 from bot.inference.types import Request
 
 CPU = torch.device("cpu")

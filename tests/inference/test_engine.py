@@ -14,10 +14,11 @@ from PIL import Image
 
 from bot.errors import ModelUnavailable, OutOfMemory, UnusablePicture
 from bot.inference import engine as engine_module
-from bot.inference import pictures, quantization
-from bot.inference.engine import Cancelled, Engine
+from bot.inference import pictures, quantization, watch
+from bot.inference.engine import Engine
 from bot.inference.pipelines import Pipelines
 from bot.inference.types import Progress, Result
+from bot.inference.watch import Cancelled
 
 from .conftest import CPU, ask, make_pipelines
 
@@ -112,7 +113,7 @@ def test_a_second_tool_shares_encoders_and_autoencoder(
 def test_previews_come_near_the_final_picture_as_it_is_painted(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine_module, "PREVIEW_SECONDS", 0.0)
+    monkeypatch.setattr(watch, "PREVIEW_SECONDS", 0.0)
     seen: list[Progress] = []
     result = engine.run(ask(model="dev", steps=12), report=seen.append)
     previews = [progress.preview for progress in seen if progress.preview]
@@ -129,7 +130,7 @@ def test_previews_come_near_the_final_picture_as_it_is_painted(
 def test_previews_are_small_and_keep_the_shape_of_the_picture(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine_module, "PREVIEW_SECONDS", 0.0)
+    monkeypatch.setattr(watch, "PREVIEW_SECONDS", 0.0)
     monkeypatch.setattr(pictures, "PREVIEW_SIDE", 10)
     seen: list[Progress] = []
     engine.run(ask(size="wide"), report=seen.append)
@@ -140,7 +141,7 @@ def test_previews_are_small_and_keep_the_shape_of_the_picture(
 def test_a_device_without_room_for_both_paints_without_previews(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(engine_module, "PREVIEW_SECONDS", 0.0)
+    monkeypatch.setattr(watch, "PREVIEW_SECONDS", 0.0)
     tight, seen = Engine(make_pipelines(device_budget=5 * 10**6), CPU), list[Progress]()
     tight.run(ask(), report=seen.append)
     assert not any(progress.preview for progress in seen)

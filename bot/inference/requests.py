@@ -1,0 +1,212 @@
+"""From the options of a command to a Request, each option checked: one function for a command."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypedDict, Unpack
+
+from bot.errors import RequestError, UnsupportedQuantization
+from bot.inference.regions import parse_area
+from bot.inference.tools import Family, Span, Tool
+from bot.inference.types import QUANTIZATIONS, SEED_LIMIT, Quantization, Region, Request
+
+MAX_PROMPT = 2000
+"""Characters. 512 T5 tokens hold about as much; what goes beyond would be cut off silently."""
+
+MAX_COUNT = 4
+
+MAX_IMAGES = 4
+"""How many images `/redux` blends."""
+
+PERCENT = Span(0, 100, 0)
+THRESHOLD_LOW = Span(1, 255, 100)
+THRESHOLD_HIGH = Span(1, 255, 200)
+STRENGTH = Span(0.1, 1.0, 1.0)
+
+
+class Common(TypedDict, total=False):
+    """The options that all commands share; None, or left out, is the default of the tool."""
+
+    steps: int | None
+    guidance: float | None
+    count: int
+    quantization: str
+
+
+def text_to_image(
+    family: Family,
+    *,
+    model: str,
+    prompt: str,
+    seed: int,
+    size: str = "square",
+    **common: Unpack[Common],
+) -> Request:
+    """Return the request of `/generate`; raise RequestError at its first fault."""
+    tools = family.tools("generate")
+    if model not in tools:
+        raise RequestError(
+            f"There is no model `{model}` here.", f"Choose one of {', '.join(tools)}."
+        )
+    width, height = family.pixels(size)
+    return _request(
+        tools[model], common, prompt=check_prompt(prompt), seed=seed, width=width, height=height
+    )
+
+
+def fill(
+    family: Family,
+    *,
+    image: bytes,
+    prompt: str,
+    seed: int,
+    mask: bytes | None = None,
+    region: Region | None = None,
+    **common: Unpack[Common],
+) -> Request:
+    """Return the request of `/fill`; raise RequestError at its first fault."""
+    region = region or Region()
+    if region.area is not None:
+        parse_area(region.area)
+    for side in ("left", "right", "top", "bottom"):
+        PERCENT.choose(side, getattr(region, side))
+    return _request(
+        choose_tool(family, "fill"),
+        common,
+        prompt=check_prompt(prompt),
+        seed=seed,
+        images={"image": image} | ({} if mask is None else {"mask": mask}),
+        region=region,
+    )
+
+
+def kontext(
+    family: Family,
+    *,
+    image: bytes,
+    prompt: str,
+    seed: int,
+    size: str | None = None,
+    **common: Unpack[Common],
+) -> Request:
+    """Return the request of `/kontext`; raise RequestError at its first fault."""
+    width, height = (None, None) if size is None else family.pixels(size)
+    return _request(
+        choose_tool(family, "kontext"),
+        common,
+        prompt=check_prompt(prompt),
+        seed=seed,
+        images={"image": image},
+        width=width,
+        height=height,
+    )
+
+
+def depth(
+    family: Family, *, image: bytes, prompt: str, seed: int, **common: Unpack[Common]
+) -> Request:
+    """Return the request of `/depth`; raise RequestError at its first fault."""
+    return _request(
+        choose_tool(family, "depth"),
+        common,
+        prompt=check_prompt(prompt),
+        seed=seed,
+        images={"image": image},
+    )
+
+
+def canny(
+    family: Family,
+    *,
+    image: bytes,
+    prompt: str,
+    seed: int,
+    low: int | None = None,
+    high: int | None = None,
+    **common: Unpack[Common],
+) -> Request:
+    """Return the request of `/canny`; raise RequestError at its first fault."""
+    low = THRESHOLD_LOW.choose("low", low)
+    high = THRESHOLD_HIGH.choose("high", high)
+    if low >= high:
+        raise RequestError(
+            f"`low` is {low} and `high` is {high}, but `low` has to be the smaller one.",
+            "Edges above `high` count, and those above `low` that hang together with them.",
+        )
+    return _request(
+        choose_tool(family, "canny"),
+        common,
+        prompt=check_prompt(prompt),
+        seed=seed,
+        images={"image": image},
+        low=low,
+        high=high,
+    )
+
+
+def redux(
+    family: Family,
+    *,
+    images: Mapping[str, bytes],
+    seed: int,
+    prompt: str | None = None,
+    strength: float | None = None,
+    **common: Unpack[Common],
+) -> Request:
+    """Return the request of `/redux`, for 1 to 4 images; raise RequestError at its first fault."""
+    assert 1 <= len(images) <= MAX_IMAGES
+    return _request(
+        choose_tool(family, "redux"),
+        common,
+        prompt="" if prompt is None else check_prompt(prompt),
+        seed=seed,
+        images=images,
+        strength=STRENGTH.choose("strength", strength),
+    )
+
+
+def choose_tool(family: Family, name: str) -> Tool:
+    """Return a tool of the family; raise RequestError where it has no weights for it."""
+    tools = family.tools()
+    if name not in tools:
+        raise RequestError(
+            f"The `{family.name}` models have no {name}.", "The operator chooses with FLUX_MODELS."
+        )
+    return tools[name]
+
+
+def check_prompt(prompt: str) -> str:
+    """Return the prompt without white space around it; raise RequestError if empty or too long."""
+    prompt = prompt.strip()
+    if not prompt:
+        raise RequestError("The prompt is empty.", "Say what the picture shall show.")
+    if len(prompt) > MAX_PROMPT:
+        raise RequestError(
+            f"The prompt has {len(prompt)} characters, but the models read at most {MAX_PROMPT}.",
+            "Shorten it.",
+        )
+    return prompt
+
+
+def check_quantization(value: str) -> Quantization:
+    """Return `value` as a Quantization; raise UnsupportedQuantization for anything but the two."""
+    if value not in QUANTIZATIONS:
+        raise UnsupportedQuantization(value)
+    return value
+
+
+def _request(tool: Tool, common: Common, *, seed: int, **own: Any) -> Request:
+    guidance = common.get("guidance")
+    if tool.guidance is None and guidance is not None:
+        raise RequestError(
+            f"{tool.title} is distilled and takes no `guidance`.", "Leave it out, or choose `dev`."
+        )
+    return Request(
+        tool=tool.name,
+        num_inference_steps=tool.steps.choose("steps", common.get("steps")),
+        guidance_scale=tool.guidance.choose("guidance", guidance) if tool.guidance else None,
+        seed=Span(0, SEED_LIMIT - 1, 0).choose("seed", seed),
+        count=Span(1, MAX_COUNT, 1).choose("count", common.get("count", 1)),
+        quantization=check_quantization(common.get("quantization", "8-bit")),
+        **own,
+    )
