@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 from bot.client import FluxBot
 from bot.cogs._buttons import BUTTONS, controls
+from bot.cogs._mask_preview import end_expired_previews
 from bot.config import Settings
 from bot.delivery import Delivery
 from bot.inference.executor import Executor, LocalExecutor
+from bot.inference.previews import MaskPreviews
 from bot.inference.protocol import WorkerOptions
 from bot.jobs import Jobs
 from bot.storage import Storage
@@ -26,8 +29,10 @@ class Application:
     executor: Executor
 
     async def work(self) -> None:
-        """Work off the queue until cancelled; the client must be logged in."""
-        await self.jobs.run()
+        """Work off the queue, and end old previews, until cancelled; the client is logged in."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.jobs.run())
+            group.create_task(end_expired_previews(self.client))
 
 
 @asynccontextmanager
@@ -45,6 +50,7 @@ async def application(
         client = FluxBot(settings, storage)
         # at once: a message of an earlier process may be clicked before this one sends any
         client.add_dynamic_items(*BUTTONS)
+        client.previews = await stack.enter_async_context(MaskPreviews())
         jobs = client.jobs = Jobs(storage, executor, Delivery(client, controls).deliver)
         stack.push_async_callback(jobs.stop, grace=0)
         yield Application(client=client, jobs=jobs, storage=storage, executor=executor)
@@ -57,6 +63,7 @@ def worker_options(settings: Settings) -> WorkerOptions:
         device=settings.device,
         gpu_memory_gb=settings.gpu_memory_gb,
         host_memory_gb=settings.host_memory_gb,
+        depth_model=settings.depth_model,
         hf_token=settings.hf_token,
         log_level=settings.log_level,
         log_format=settings.log_format,

@@ -13,7 +13,7 @@ from dotenv import dotenv_values
 from dotenv.parser import parse_stream
 
 from bot.errors import ConfigurationError
-from bot.inference.tools import FAMILIES, FamilyName
+from bot.inference.tools import DEPTH_REPO, FAMILIES, FamilyName
 from bot.inference.types import QUANTIZATIONS, Quantization
 
 T = TypeVar("T")
@@ -27,6 +27,7 @@ class Settings:
 
     discord_token: str | None = field(default=None, repr=False)
     flux_models: FamilyName = "flux"
+    depth_model: str = DEPTH_REPO
     hf_token: str | None = field(default=None, repr=False)
     device: str = "auto"
     gpu_memory_gb: float | None = None
@@ -75,6 +76,9 @@ def load_settings(
     return Settings(
         discord_token=read("DISCORD_TOKEN", str, "a token", None),
         flux_models=cast(FamilyName, choice("FLUX_MODELS", tuple(FAMILIES), "flux")),
+        depth_model=read(
+            "DEPTH_MODEL", _repo_id, f"the id of a repository, as {DEPTH_REPO}", DEPTH_REPO
+        ),
         hf_token=read("HF_TOKEN", str, "a token", None),
         device=read("DEVICE", _device, "auto, cuda, cuda:0 and so on, mps, cpu", "auto"),
         gpu_memory_gb=read("GPU_MEMORY_GB", _positive, size, None),
@@ -116,6 +120,12 @@ def _one_of(allowed: tuple[str, ...]) -> Callable[[str], str]:
 
 def _device(text: str) -> str:
     if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", text):
+        raise ValueError(text)
+    return text
+
+
+def _repo_id(text: str) -> str:
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", text):
         raise ValueError(text)
     return text
 

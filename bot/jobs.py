@@ -186,7 +186,8 @@ class Jobs:
 
     async def _make(self, job: Job) -> Result:
         await self._told.pop(job.id).wait()  # its start must not be overtaken by "waiting"
-        async with contextlib.aclosing(self._executor.run(job.request)) as events:
+        request = replace(job.request, images=await self._storage.inputs(job.id))
+        async with contextlib.aclosing(self._executor.run(request)) as events:
             async for event in events:
                 if job.started_at is None:  # until now it waited, be it for the worker
                     job = await self._storage.start_job(job.id)

@@ -4,25 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import json
-import os
 import sqlite3
-import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
-from dataclasses import asdict, dataclass, field
-from importlib import resources
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import aiosqlite
 
-from bot.errors import DiskFull, JobError, StorageError
-from bot.inference.types import MemoryStats, Request, Result, Weights
+from bot.errors import JobError
+from bot.files import input_path, prepare_folder, sentences, write_files, write_inputs
+from bot.inference.types import Adjustment, MemoryStats, Request, Result, Weights
+from bot.schema import migrate
+
+SELECT_JOBS = """SELECT *,
+    (SELECT group_concat(name) FROM inputs WHERE job_id = jobs.id) AS inputs FROM jobs"""
 
 JobState = Literal["queued", "running", "made", "delivered", "failed", "cancelled", "interrupted"]
+
+DEFAULT_FILESIZE_LIMIT = 10 * 2**20
+"""Bytes. What Discord takes in a file where a server has not been boosted."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,12 +41,14 @@ class Origin:
     token: str = field(repr=False)
     private: bool = False
     spoiler: bool = False
+    filesize_limit: int = DEFAULT_FILESIZE_LIMIT
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Job:
     """One request of one member, and what has become of it; times are seconds since 1970.
 
+    The request comes without its images, which `Storage.inputs` reads; `inputs` are their names.
     `outcome` is what the result said apart from the pictures, once there is one.
     """
 
@@ -55,6 +61,7 @@ class Job:
     created_at: float
     started_at: float | None
     finished_at: float | None
+    inputs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -68,6 +75,16 @@ class StoredImage:
     bytes: int
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Draft:
+    """What the preview of a mask is about: a request, without its images, that is no job yet."""
+
+    id: int
+    origin: Origin
+    request: Request
+    created_at: float
+
+
 class Storage:
     """The database and the picture files of one data folder. Open it with `Storage.open`."""
 
@@ -76,6 +93,8 @@ class Storage:
         self._connection = connection
         # one connection: what runs between BEGIN and COMMIT would take other writes with it
         self._writing = asyncio.Lock()
+        # between the look whether an input is in use, or there, and the act
+        self._inputs = asyncio.Lock()
 
     @classmethod
     @asynccontextmanager
@@ -99,22 +118,29 @@ class Storage:
             await connection.close()
 
     async def add_job(self, request: Request, origin: Origin) -> Job:
-        """Record a new job as queued."""
-        created_at = time.time()
-        async with self._transaction():
+        """Keep the images of a request, and record it as a queued job."""
+        async with self._recording(request.images) as hashes, self._transaction():
             cursor = await self._connection.execute(
                 "INSERT INTO jobs (state, user_id, guild_id, channel_id, message_id,"
-                " application_id, token, private, spoiler, request, created_at)"
+                " application_id, token, private, spoiler, filesize_limit, request, created_at)"
                 " VALUES ('queued', :user_id, :guild_id, :channel_id, :message_id,"
-                " :application_id, :token, :private, :spoiler, :request, :created_at)",
-                asdict(origin) | {"request": json.dumps(asdict(request)), "created_at": created_at},
+                " :application_id, :token, :private, :spoiler, :filesize_limit, :request,"
+                " :created_at)",
+                asdict(origin)
+                | {"request": json.dumps(request.options()), "created_at": time.time()},
             )
+            await self._record_inputs("job_id", cursor.lastrowid, hashes)
         assert cursor.lastrowid is not None
         return await self.job(cursor.lastrowid)
 
+    async def inputs(self, job_id: int) -> dict[str, bytes]:
+        """Return the images that a job's member attached; raise StorageError if one has gone."""
+        rows = await self._rows("SELECT name, sha256 FROM inputs WHERE job_id = ?", job_id)
+        return await self._read_inputs(rows)
+
     async def job(self, job_id: int) -> Job:
         """Return a job; raise JobError if there is none of that id."""
-        rows = await self._rows("SELECT * FROM jobs WHERE id = ?", job_id)
+        rows = await self._rows(f"{SELECT_JOBS} WHERE id = ?", job_id)
         if not rows:
             raise JobError("This job is not known any more.")
         return _job(rows[0])
@@ -122,7 +148,7 @@ class Storage:
     async def unfinished_jobs(self) -> list[Job]:
         """Return the jobs that an earlier process did not bring to their members, in order."""
         rows = await self._rows(
-            "SELECT * FROM jobs WHERE state IN ('queued', 'running', 'made') ORDER BY id"
+            f"{SELECT_JOBS} WHERE state IN ('queued', 'running', 'made') ORDER BY id"
         )
         return [_job(row) for row in rows]
 
@@ -136,25 +162,32 @@ class Storage:
     async def finish_job(self, job_id: int, result: Result) -> None:
         """Keep the pictures of a job and record it as made, both or neither."""
         paths = [f"images/{job_id:08}-{n}.png" for n in range(1, len(result.images) + 1)]
+        files = dict(zip(paths, result.images, strict=True))
+        control_path = None
+        if result.control_image is not None:
+            control_path = f"images/{job_id:08}-control.webp"
+            files[control_path] = result.control_image
         outcome = {
             "seeds": result.seeds,
+            "size": result.size,
             "seconds": dict(result.seconds),
             "memory": asdict(result.memory),
             "quantization": result.quantization,
             "fallback_reason": result.fallback_reason,
+            "reused": result.reused,
             "notes": result.notes,
         }
         with sentences(self._folder):
-            await asyncio.to_thread(write_files, self._folder, paths, result.images)
+            await asyncio.to_thread(write_files, self._folder, files)
         try:
-            await self._record_images(job_id, result, paths, json.dumps(outcome))
+            await self._record_images(job_id, result, paths, control_path, json.dumps(outcome))
         except BaseException:
-            for path in paths:
+            for path in files:
                 (self._folder / path).unlink(missing_ok=True)
             raise
 
     async def _record_images(
-        self, job_id: int, result: Result, paths: list[str], outcome: str
+        self, job_id: int, result: Result, paths: list[str], control_path: str | None, outcome: str
     ) -> None:
         async with self._transaction():
             await self._connection.executemany(
@@ -167,8 +200,9 @@ class Storage:
                 ],
             )
             await self._connection.execute(
-                "UPDATE jobs SET state = 'made', outcome = ?, finished_at = ? WHERE id = ?",
-                (outcome, time.time(), job_id),
+                "UPDATE jobs SET state = 'made', outcome = ?, control_path = ?, finished_at = ?"
+                " WHERE id = ?",
+                (outcome, control_path, time.time(), job_id),
             )
 
     async def images(self, job_id: int) -> list[StoredImage]:
@@ -180,17 +214,23 @@ class Storage:
         """Return the result of a job as it was made; raise StorageError if a file has gone."""
         assert job.outcome is not None
         outcome = job.outcome
-        images = await self.images(job.id)
-        with sentences(self._folder):
-            contents = await asyncio.to_thread(lambda: [each.path.read_bytes() for each in images])
+        paths = [image.path for image in await self.images(job.id)]
+        (row,) = await self._rows("SELECT control_path FROM jobs WHERE id = ?", job.id)
+        if row["control_path"] is not None:
+            paths.append(self._folder / row["control_path"])
+        contents = await self._read_files(paths)
+        control_image = contents.pop() if row["control_path"] is not None else None
         weights = Weights(**outcome["memory"]["weights"])
         return Result(
             images=tuple(contents),
             seeds=tuple(outcome["seeds"]),
+            size=tuple(outcome["size"]),
             seconds=outcome["seconds"],
             memory=MemoryStats(**outcome["memory"] | {"weights": weights}),
             quantization=outcome["quantization"],
+            control_image=control_image,
             fallback_reason=outcome["fallback_reason"],
+            reused=tuple(outcome["reused"]),
             notes=tuple(outcome["notes"]),
         )
 
@@ -209,6 +249,98 @@ class Storage:
             time.time(),
             job_id,
         )
+
+    async def add_draft(self, request: Request, origin: Origin) -> Draft:
+        """Keep a request that is to be looked at first, with its images."""
+        async with self._recording(request.images) as hashes, self._transaction():
+            cursor = await self._connection.execute(
+                "INSERT INTO drafts (origin, request, created_at) VALUES (?, ?, ?)",
+                (json.dumps(asdict(origin)), json.dumps(request.options()), time.time()),
+            )
+            await self._record_inputs("draft_id", cursor.lastrowid, hashes)
+        assert cursor.lastrowid is not None
+        return await self.draft(cursor.lastrowid)
+
+    async def draft(self, draft_id: int) -> Draft:
+        """Return a draft; raise JobError if there is none of that id."""
+        rows = await self._rows("SELECT * FROM drafts WHERE id = ?", draft_id)
+        if not rows:
+            raise JobError("This preview has expired. Please send the command once more.")
+        return _draft(rows[0])
+
+    async def drafts_before(self, created_at: float) -> list[Draft]:
+        """Return the drafts that are older than a time."""
+        rows = await self._rows("SELECT * FROM drafts WHERE created_at < ?", created_at)
+        return [_draft(row) for row in rows]
+
+    async def draft_images(self, draft_id: int) -> dict[str, bytes]:
+        """Return the images of a draft; raise StorageError if one has gone."""
+        rows = await self._rows("SELECT name, sha256 FROM inputs WHERE draft_id = ?", draft_id)
+        return await self._read_inputs(rows)
+
+    async def adjust_draft(self, draft_id: int, adjustments: tuple[Adjustment, ...]) -> Draft:
+        """Record what is to be done to the mask of a draft."""
+        draft = await self.draft(draft_id)
+        assert draft.request.region is not None
+        region = replace(draft.request.region, adjustments=adjustments)
+        request = replace(draft.request, region=region)
+        await self._change(
+            "UPDATE drafts SET request = ? WHERE id = ?", json.dumps(request.options()), draft_id
+        )
+        return await self.draft(draft_id)
+
+    async def take_draft(self, draft_id: int) -> tuple[Draft, dict[str, bytes]]:
+        """Remove a draft and return it with its images; of two who want it one gets JobError."""
+        async with self._inputs:
+            images = await self.draft_images(draft_id)
+            return await self._remove_draft(draft_id), images
+
+    async def remove_draft(self, draft_id: int) -> None:
+        """Remove a draft with its images; raise JobError if there is none of that id."""
+        async with self._inputs:
+            await self._remove_draft(draft_id)
+
+    async def _remove_draft(self, draft_id: int) -> Draft:
+        draft = await self.draft(draft_id)
+        rows = await self._rows("SELECT sha256 FROM inputs WHERE draft_id = ?", draft_id)
+        await self._change("DELETE FROM drafts WHERE id = ?", draft_id)
+        await self._remove_unused({row["sha256"] for row in rows})
+        return draft
+
+    @asynccontextmanager
+    async def _recording(self, images: Mapping[str, bytes]) -> AsyncIterator[dict[str, str]]:
+        """Write attached images, give their hashes, and take back those that no row came for."""
+        async with self._inputs:
+            with sentences(self._folder):
+                hashes = await asyncio.to_thread(write_inputs, self._folder, images)
+            try:
+                yield hashes
+            except BaseException:
+                await self._remove_unused(hashes.values())
+                raise
+
+    async def _record_inputs(
+        self, owner: Literal["job_id", "draft_id"], owner_id: int | None, hashes: Mapping[str, str]
+    ) -> None:
+        await self._connection.executemany(
+            f"INSERT INTO inputs ({owner}, name, sha256) VALUES (?, ?, ?)",
+            [(owner_id, name, sha256) for name, sha256 in hashes.items()],
+        )
+
+    async def _read_inputs(self, rows: list[sqlite3.Row]) -> dict[str, bytes]:
+        paths = [self._folder / input_path(row["sha256"]) for row in rows]
+        contents = await self._read_files(paths)
+        return {row["name"]: content for row, content in zip(rows, contents, strict=True)}
+
+    async def _remove_unused(self, hashes: Iterable[str]) -> None:
+        for sha256 in hashes:
+            if not await self._rows("SELECT 1 FROM inputs WHERE sha256 = ? LIMIT 1", sha256):
+                with sentences(self._folder):
+                    (self._folder / input_path(sha256)).unlink(missing_ok=True)
+
+    async def _read_files(self, paths: list[Path]) -> list[bytes]:
+        with sentences(self._folder):
+            return await asyncio.to_thread(lambda: [path.read_bytes() for path in paths])
 
     async def _rows(self, sql: str, *values: object) -> list[sqlite3.Row]:
         with sentences(self._folder):
@@ -233,76 +365,6 @@ class Storage:
                     raise
 
 
-async def migrate(connection: aiosqlite.Connection, folder: Path) -> None:
-    """Bring the schema up to date, each numbered step in a transaction of its own."""
-    async with connection.execute("PRAGMA user_version") as rows:
-        row = await rows.fetchone()
-    assert row is not None
-    version = int(row[0])
-    scripts = migrations()
-    if version > len(scripts):
-        raise StorageError(folder, "its database was written by a newer version of the bot")
-    for number, script in enumerate(scripts[version:], version + 1):
-        await connection.executescript(
-            f"BEGIN IMMEDIATE;\n{script}\nPRAGMA user_version = {number};\nCOMMIT;"
-        )
-
-
-def migrations() -> list[str]:
-    """Return the SQL of all migrations in their order; they are only ever appended to."""
-    folder = resources.files("bot") / "migrations"
-    files = sorted((f for f in folder.iterdir() if f.name.endswith(".sql")), key=lambda f: f.name)
-    return [file.read_text(encoding="utf-8") for file in files]
-
-
-def prepare_folder(folder: Path) -> None:
-    """Make the data folder, for its owner alone; raise StorageError if it cannot be written."""
-    with sentences(folder):
-        for each in (folder, folder / "images"):  # `parents` would ignore the mode
-            each.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder / "images"):
-            pass
-
-
-def write_files(folder: Path, paths: list[str], contents: tuple[bytes, ...]) -> None:
-    """Write files under `folder`, all or none, each complete under its name or not there at all."""
-    written: list[Path] = []
-    try:
-        for path, content in zip(paths, contents, strict=True):
-            written.append(write_file(folder / path, content))
-    except OSError:
-        for file in written:
-            file.unlink(missing_ok=True)
-        raise
-
-
-def write_file(path: Path, content: bytes) -> Path:
-    """Write a file so that its name never stands for half of it."""
-    descriptor, partial = tempfile.mkstemp(dir=path.parent)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        return Path(partial).replace(path)
-    except OSError:
-        Path(partial).unlink(missing_ok=True)
-        raise
-
-
-@contextmanager
-def sentences(folder: Path) -> Iterator[None]:
-    """Turn the errors of disk and database into StorageErrors."""
-    try:
-        yield
-    except OSError as error:
-        kind = DiskFull if error.errno in (errno.ENOSPC, errno.EDQUOT) else StorageError
-        raise kind(folder, error.strerror or str(error)) from error
-    except sqlite3.Error as error:
-        kind = DiskFull if "disk is full" in str(error) else StorageError
-        raise kind(folder, str(error)) from error
-
-
 def _job(row: sqlite3.Row) -> Job:
     return Job(
         id=row["id"],
@@ -316,11 +378,22 @@ def _job(row: sqlite3.Row) -> Job:
             token=row["token"],
             private=bool(row["private"]),
             spoiler=bool(row["spoiler"]),
+            filesize_limit=row["filesize_limit"],
         ),
-        request=Request(**json.loads(row["request"])),
+        request=Request.from_options(json.loads(row["request"])),
         outcome=json.loads(row["outcome"]) if row["outcome"] else None,
         error=row["error"],
         created_at=row["created_at"],
         started_at=row["started_at"],
         finished_at=row["finished_at"],
+        inputs=tuple(row["inputs"].split(",")) if row["inputs"] else (),
+    )
+
+
+def _draft(row: sqlite3.Row) -> Draft:
+    return Draft(
+        id=row["id"],
+        origin=Origin(**json.loads(row["origin"])),
+        request=Request.from_options(json.loads(row["request"])),
+        created_at=row["created_at"],
     )

@@ -26,6 +26,7 @@ def result_for(request: Request) -> Result:
     return Result(
         images=tuple(b"picture %d" % seed for seed in request.seeds),
         seeds=request.seeds,
+        size=(request.width or 128, request.height or 128),
         seconds={"denoise": 1.0},
         memory=MEMORY,
         quantization=request.quantization,

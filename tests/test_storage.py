@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
+import json
 import os
 import sqlite3
 import stat
 from collections.abc import AsyncIterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bot import storage as storage_module
+from bot import files, schema
 from bot.errors import DiskFull, JobError, StorageError
-from bot.inference.types import Request, Result
-from bot.storage import Origin, Storage, migrations
+from bot.inference.types import Region, Request, Result
+from bot.schema import migrations
+from bot.storage import Origin, Storage
 
 from .doubles import MEMORY
 
@@ -42,10 +45,19 @@ ORIGIN = Origin(
 RESULT = Result(
     images=(b"first", b"second"),
     seeds=REQUEST.seeds,
+    size=(96, 128),
     seconds={"denoise": 1.5},
     memory=MEMORY,
     quantization="None",
     fallback_reason="quantising failed",
+)
+FILL = replace(
+    REQUEST,
+    tool="fill",
+    height=None,
+    width=None,
+    images={"image": b"a photo", "mask": b"a mask"},
+    region=Region(area="10 10 50 50", left=20, adjustments=("grow", "invert")),
 )
 
 
@@ -84,6 +96,73 @@ async def test_a_finished_job_has_its_pictures_and_what_was_measured(storage: St
     assert (await storage.job(job.id)).state == "delivered"
 
 
+async def test_the_control_image_of_a_result_is_kept_with_its_pictures(storage: Storage) -> None:
+    job = await storage.add_job(REQUEST, ORIGIN)
+    result = replace(RESULT, control_image=b"edges", reused=("annotate", "encode"))
+    await storage.finish_job(job.id, result)
+    assert await storage.result(await storage.job(job.id)) == result
+
+
+async def test_attached_images_wait_in_files_and_not_in_memory(tmp_path: Path) -> None:
+    async with Storage.open(tmp_path) as storage:
+        job = await storage.add_job(FILL, ORIGIN)
+        assert job.request == replace(FILL, images={})
+    async with Storage.open(tmp_path) as storage:
+        assert (await storage.job(job.id)).request == replace(FILL, images={})
+        assert await storage.inputs(job.id) == {"image": b"a photo", "mask": b"a mask"}
+
+
+async def test_the_same_image_in_two_jobs_is_one_file(storage: Storage, tmp_path: Path) -> None:
+    first, second = [await storage.add_job(FILL, ORIGIN) for _ in range(2)]
+    assert len(list((tmp_path / "data" / "inputs").iterdir())) == 2
+    assert await storage.inputs(first.id) == await storage.inputs(second.id) == FILL.images
+
+
+async def test_an_attached_image_that_has_gone_is_a_sentence(
+    storage: Storage, tmp_path: Path
+) -> None:
+    job = await storage.add_job(FILL, ORIGIN)
+    for file in (tmp_path / "data" / "inputs").iterdir():
+        file.unlink()
+    with pytest.raises(StorageError, match="No such file"):
+        await storage.inputs(job.id)
+
+
+async def test_images_of_a_job_that_could_not_be_recorded_are_taken_back(
+    storage: Storage, tmp_path: Path
+) -> None:
+    with pytest.raises(StorageError, match="NOT NULL"):
+        await storage.add_job(FILL, replace(ORIGIN, user_id=None))  # type: ignore[arg-type]
+    assert list((tmp_path / "data" / "inputs").iterdir()) == []
+
+
+async def test_a_draft_is_adjusted_and_then_taken_once(storage: Storage, tmp_path: Path) -> None:
+    draft = await storage.add_draft(FILL, ORIGIN)
+    assert (draft.request, draft.origin) == (replace(FILL, images={}), ORIGIN)
+    adjusted = await storage.adjust_draft(draft.id, ("feather",))
+    assert adjusted.request.region is not None
+    assert adjusted.request.region.adjustments == ("feather",)
+    assert await storage.draft_images(draft.id) == FILL.images
+    takers = [storage.take_draft(draft.id) for _ in range(2)]
+    taken, refused = await asyncio.gather(*takers, return_exceptions=True)
+    assert taken == (adjusted, FILL.images)
+    assert isinstance(refused, JobError)
+    assert "expired" in str(refused)
+    assert list((tmp_path / "data" / "inputs").iterdir()) == []
+
+
+async def test_taking_a_draft_leaves_the_files_that_a_job_needs(storage: Storage) -> None:
+    draft, job = await storage.add_draft(FILL, ORIGIN), await storage.add_job(FILL, ORIGIN)
+    await storage.take_draft(draft.id)
+    assert await storage.inputs(job.id) == FILL.images
+
+
+async def test_old_drafts_are_found_by_their_age(storage: Storage) -> None:
+    draft = await storage.add_draft(FILL, ORIGIN)
+    assert await storage.drafts_before(draft.created_at) == []
+    assert await storage.drafts_before(draft.created_at + 1) == [draft]
+
+
 async def test_a_job_that_ended_otherwise_says_why(storage: Storage) -> None:
     job = await storage.add_job(REQUEST, ORIGIN)
     await storage.end_job(job.id, "failed", "out of memory")
@@ -113,6 +192,7 @@ async def test_folder_and_database_are_their_owners_alone(tmp_path: Path) -> Non
     assert modes == {
         "data": "0o700",
         "images": "0o700",
+        "inputs": "0o700",
         "bot.sqlite3": "0o600",
         "bot.sqlite3-wal": "0o600",
         "bot.sqlite3-shm": "0o600",
@@ -127,6 +207,32 @@ async def test_a_database_from_blank_has_every_migration(tmp_path: Path) -> None
         assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     connection.close()
+
+
+async def test_a_database_of_the_first_schema_keeps_its_jobs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(schema, "migrations", lambda: migrations()[:1])
+        async with Storage.open(tmp_path):
+            pass
+    options = REQUEST.options()
+    outcome = {key: getattr(RESULT, key) for key in ("seeds", "quantization", "fallback_reason")}
+    outcome |= {"seconds": RESULT.seconds, "notes": [], "memory": asdict(MEMORY)}
+    with sqlite3.connect(tmp_path / "bot.sqlite3") as connection:
+        connection.execute(
+            "INSERT INTO jobs (state, user_id, channel_id, message_id, application_id, token,"
+            " private, spoiler, request, outcome, created_at)"
+            " VALUES ('made', 1, 2, 3, 4, 'token', 0, 0, ?, ?, 5)",
+            (json.dumps(options), json.dumps(outcome)),
+        )
+    connection.close()
+    async with Storage.open(tmp_path) as storage:
+        (job,) = await storage.unfinished_jobs()
+        result = await storage.result(job)
+    assert job.request == REQUEST
+    assert (result.size, result.reused, result.control_image) == ((96, 128), (), None)
+    assert job.origin.filesize_limit == 10 * 2**20
 
 
 async def test_a_database_of_a_newer_bot_is_left_alone(tmp_path: Path) -> None:
@@ -144,7 +250,7 @@ async def test_a_migration_that_fails_leaves_nothing_behind(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     broken = [*migrations(), "CREATE TABLE half (id INTEGER); SELECT no_such_function();"]
-    monkeypatch.setattr(storage_module, "migrations", lambda: broken)
+    monkeypatch.setattr(schema, "migrations", lambda: broken)
     with pytest.raises(StorageError, match="no_such_function"):
         async with Storage.open(tmp_path):
             pass
@@ -177,7 +283,7 @@ async def test_a_folder_without_permission_is_a_sentence(
     def refuse(*_: Any, **__: Any) -> None:
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
-    monkeypatch.setattr(storage_module.tempfile, "TemporaryFile", refuse)
+    monkeypatch.setattr(files.tempfile, "TemporaryFile", refuse)
     with pytest.raises(StorageError, match="Permission denied"):
         async with Storage.open(tmp_path):
             pass

@@ -1,0 +1,81 @@
+"""The files of the data folder: each complete under its name, or not there at all."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import sqlite3
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from bot.errors import DiskFull, StorageError
+
+FOLDERS = ("images", "inputs")
+
+
+def prepare_folder(folder: Path) -> None:
+    """Make the data folder, for its owner alone; raise StorageError if it cannot be written."""
+    with sentences(folder):
+        for each in (folder, *(folder / name for name in FOLDERS)):  # `parents` ignores the mode
+            each.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder / "images"):
+            pass
+
+
+def write_files(folder: Path, contents: Mapping[str, bytes]) -> None:
+    """Write files under `folder`, named by their paths in it, all or none."""
+    written: list[Path] = []
+    try:
+        for path, content in contents.items():
+            written.append(write_file(folder / path, content))
+    except OSError:
+        for file in written:
+            file.unlink(missing_ok=True)
+        raise
+
+
+def write_file(path: Path, content: bytes) -> Path:
+    """Write a file so that its name never stands for half of it."""
+    descriptor, partial = tempfile.mkstemp(dir=path.parent)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        return Path(partial).replace(path)
+    except OSError:
+        Path(partial).unlink(missing_ok=True)
+        raise
+
+
+@contextmanager
+def sentences(folder: Path) -> Iterator[None]:
+    """Turn the errors of disk and database into StorageErrors."""
+    try:
+        yield
+    except OSError as error:
+        kind = DiskFull if error.errno in (errno.ENOSPC, errno.EDQUOT) else StorageError
+        raise kind(folder, error.strerror or str(error)) from error
+    except sqlite3.Error as error:
+        kind = DiskFull if "disk is full" in str(error) else StorageError
+        raise kind(folder, str(error)) from error
+
+
+def input_path(sha256: str) -> str:
+    """Return where in the data folder an attached image of that hash lies."""
+    return f"inputs/{sha256}"
+
+
+def write_inputs(folder: Path, images: Mapping[str, bytes]) -> dict[str, str]:
+    """Keep attached images as files named by their SHA-256, and return the hash of each."""
+    hashes = {name: hashlib.sha256(content).hexdigest() for name, content in images.items()}
+    missing = {
+        path: images[name]
+        for name, sha256 in hashes.items()
+        if not (folder / (path := input_path(sha256))).exists()
+    }
+    write_files(folder, missing)
+    return hashes
