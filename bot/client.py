@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import secrets
+from weakref import WeakValueDictionary
 
 import aiohttp
 import discord
@@ -12,6 +14,7 @@ from discord.ext import commands
 
 from bot.config import Settings
 from bot.errors import BotError, ConfigurationError
+from bot.inference.previews import MaskPreviews
 from bot.inference.tools import FAMILIES, Family
 from bot.jobs import Jobs, defect_sentence
 from bot.storage import Storage
@@ -21,13 +24,16 @@ _log = logging.getLogger(__name__)
 ALREADY_ACKNOWLEDGED = 40060
 """Discord's code when it took an acknowledgement whose answer was lost on the way to us."""
 
-EXTENSIONS = ("bot.cogs.generate",)
+EXTENSIONS = tuple(
+    f"bot.cogs.{name}" for name in ("generate", "fill", "kontext", "depth", "canny", "redux")
+)
 
 
 class FluxBot(commands.Bot):
-    """The client, and what its cogs need; `jobs` is set before it starts."""
+    """The client, and what its cogs need; `jobs` and `previews` are set before it starts."""
 
     jobs: Jobs
+    previews: MaskPreviews
 
     def __init__(self, settings: Settings, storage: Storage) -> None:
         # discord.py warns of missing packages for voice, which this bot does not use
@@ -42,6 +48,8 @@ class FluxBot(commands.Bot):
         )
         self.settings = settings
         self.storage = storage
+        self.draft_turns: WeakValueDictionary[int, asyncio.Lock] = WeakValueDictionary()
+        """For each draft that is being acted on: clicks on it are worked off one by one."""
 
     @property
     def family(self) -> Family:
@@ -97,6 +105,9 @@ async def explain(interaction: discord.Interaction[FluxBot], error: Exception) -
         text = "You may not use this here."
     elif isinstance(error, app_commands.TransformerError):
         text = f"`{error.value}` is not a value that this option takes."
+    elif _is_discords_fault(error):
+        text = "Discord did not take that just now. Please try again."
+        _log.warning("interaction %d: %r", interaction.id, error)
     else:
         reference = secrets.token_hex(4)
         text = defect_sentence(reference)
@@ -105,6 +116,13 @@ async def explain(interaction: discord.Interaction[FluxBot], error: Exception) -
         await _answer(interaction, text)
     except (discord.DiscordException, aiohttp.ClientError, OSError) as failure:
         _log.warning("interaction %d could not be answered: %s", interaction.id, failure)
+
+
+def _is_discords_fault(error: Exception) -> bool:
+    """Tell whether a request of ours failed for want of a connection, or of Discord's health."""
+    if isinstance(error, discord.HTTPException):
+        return error.status >= 500
+    return isinstance(error, aiohttp.ClientError | ConnectionError)
 
 
 async def _answer(interaction: discord.Interaction[FluxBot], text: str) -> None:

@@ -8,15 +8,15 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 import aiohttp
 import discord
 
+from bot.fitting import fitted
 from bot.inference.types import Progress
 from bot.jobs import JobEvent
 from bot.messages import Message, compose
-from bot.storage import Job
+from bot.storage import DEFAULT_FILESIZE_LIMIT, Job
 
 _log = logging.getLogger(__name__)
 
@@ -28,6 +28,10 @@ PROGRESS_INTERVAL = 1.5
 
 EXPIRED_TOKEN = {10015, 50027}
 """Discord's codes for an interaction token that is older than its fifteen minutes."""
+
+TOO_LARGE = 413
+"""Discord's status for a file above the limit, which is that of the member as long as the answer
+goes through the interaction, and that of the server for a message of the bot's own."""
 
 RETRY_SECONDS = (1.0, 4.0)
 """Pauses before the last word is tried again: discord.py does not retry a connection reset on
@@ -94,28 +98,33 @@ class Delivery:
                     return
         state.last_edit = time.perf_counter()
         try:
-            await self._edit(job, replace(state.latest, preview=state.preview))
+            event = replace(state.latest, preview=state.preview)
+            await self._edit(job, compose(job, event), self._controls(job, event))
         except FAULTS as error:
             _log.warning("job %d: its progress could not be shown: %s", job.id, error)
 
     async def _edit_for_certain(self, job: Job, event: JobEvent) -> bool:
+        message = await fitted(compose(job, event), job.origin.filesize_limit)
         began = time.perf_counter()
         for pause in (*RETRY_SECONDS, None):
             if self._client.is_closed():
                 return False  # it has no session any more, as after the gateway refused the token
             try:
-                await self._edit(job, event)
+                await self._edit(job, message, self._controls(job, event))
                 return True
             except FAULTS as error:
                 _log.warning("job %d: its message could not be edited: %s", job.id, error)
+                if isinstance(error, discord.HTTPException) and error.status == TOO_LARGE:
+                    whole, message = message, await fitted(message, DEFAULT_FILESIZE_LIMIT)
+                    if message is not whole:
+                        continue
                 late = time.perf_counter() - began > RETRY_LIMIT
                 if pause is None or late or not _may_pass(error):
                     return False
                 await asyncio.sleep(pause)
-        raise AssertionError("the last attempt returns")
+        return False
 
-    async def _edit(self, job: Job, event: JobEvent) -> None:
-        message, controls = compose(job, event), self._controls(job, event)
+    async def _edit(self, job: Job, message: Message, controls: discord.ui.View | None) -> None:
         try:
             await self._edit_through_interaction(job, message, controls)
         except discord.HTTPException as error:
@@ -129,7 +138,7 @@ class Delivery:
         webhook = discord.Webhook.partial(
             job.origin.application_id, job.origin.token, client=self._client
         )
-        await webhook.edit_message(job.origin.message_id, view=controls, **_content(message))
+        await webhook.edit_message(job.origin.message_id, view=controls, **message.arguments())
 
     async def _edit_as_bot(
         self, job: Job, message: Message, controls: discord.ui.View | None
@@ -138,18 +147,7 @@ class Delivery:
             job.origin.channel_id, guild_id=job.origin.guild_id
         )
         own = channel.get_partial_message(job.origin.message_id)
-        await own.edit(view=controls, **_content(message))
-
-
-def _content(message: Message) -> dict[str, Any]:
-    """Return the arguments of an edit, with files that are good for one request."""
-    content: dict[str, Any] = {
-        "embed": message.embed,
-        "allowed_mentions": discord.AllowedMentions.none(),
-    }
-    if message.attachments is not None:
-        content["attachments"] = [each.to_file() for each in message.attachments]
-    return content
+        await own.edit(view=controls, **message.arguments())
 
 
 def _may_pass(error: Exception) -> bool:

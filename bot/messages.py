@@ -1,34 +1,38 @@
-"""What people read: the states of a job as embeds, with its pictures as files."""
+"""What people read: the states of a job, and of a draft, as embeds with pictures as files."""
 
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from typing import Any
 
 import discord
 
+from bot.captions import CONTROLS, adjusted, alt_text, caption, own_options
 from bot.inference.tools import TOOLS
 from bot.inference.types import MemoryStats, Progress, Queued, Request, Result
 from bot.jobs import Ended, JobEvent
-from bot.storage import Job
+from bot.storage import Draft, Job
 from bot.units import format_bytes, format_seconds
 
 ACCENT = discord.Colour(0x5B6CFF)
 QUIET = discord.Colour(0x80848E)
 FAULT = discord.Colour(0xD83C3E)
 
-PROMPT_SHOWN = 1000
-"""Characters of the prompt that a message repeats; Discord allows 4096 in a description, and
-escaping can double what is shown."""
-
 DESCRIPTION_LIMIT = 4096
 FIELD_LIMIT = 1024
-ALT_TEXT_LIMIT = 1024
+
+INLINE = 24
+"""Characters that fit beside two other fields."""
 
 BAR_CELLS = 12
 
+NOTE = "Note"
+
 STAGES = {
     "load": "Loading the model",
+    "annotate": "Looking at the image",
     "encode": "Reading the prompt",
     "denoise": "Painting",
     "decode": "Developing",
@@ -61,22 +65,83 @@ class Message:
     embed: discord.Embed
     attachments: tuple[Attachment, ...] | None = ()
 
+    def arguments(self) -> dict[str, Any]:
+        """Return the arguments of an edit, with files that are good for one request."""
+        arguments: dict[str, Any] = {
+            "embed": self.embed,
+            "allowed_mentions": discord.AllowedMentions.none(),
+        }
+        if self.attachments is not None:
+            arguments["attachments"] = [each.to_file() for each in self.attachments]
+        return arguments
+
 
 def compose(job: Job, event: JobEvent) -> Message:
     """Return the message of a job after an event."""
     match event:
         case Queued():
-            return Message(embed=_embed(job, ACCENT, _queued_line(event)))
+            return Message(embed=_job_embed(job, ACCENT, _queued_line(event)))
         case Progress():
-            embed = _embed(job, ACCENT, progress_line(event))
+            embed = _job_embed(job, ACCENT, progress_line(event))
             return Message(embed=embed, attachments=_preview(job, event))
         case Ended():
             colour = FAULT if event.state == "failed" else QUIET
             # after a crash nobody knows whether the pictures are there: they must not be removed
             files = None if event.state == "interrupted" else ()
-            return Message(embed=_embed(job, colour, event.text), attachments=files)
+            return Message(embed=_job_embed(job, colour, event.text), attachments=files)
         case Result():
             return Message(embed=_result_embed(job, event), attachments=_attachments(job, event))
+
+
+def starting(request: Request) -> discord.Embed:
+    """Return what the message of a job shows until it is one."""
+    return _embed(request, (), ACCENT, "Starting …")
+
+
+def mask_preview(draft: Draft, picture: bytes | None = None) -> Message:
+    """Return the preview of a mask: the picture that shows it, and what was done to it.
+
+    Without a picture the message keeps the one that it has.
+    """
+    assert draft.request.region is not None
+    lines = "The coloured part is repainted, the rest stays as it is."
+    if words := adjusted(draft.request.region):
+        lines += f"\nThe mask is {words}."
+    embed = _embed(draft.request, (), ACCENT, lines)
+    embed.set_footer(text="Only you see this. The buttons work for ten minutes.")
+    if picture is None:
+        return Message(embed=embed, attachments=None)
+    file = Attachment(
+        filename=f"mask-preview-{draft.id}.jpg",
+        content=picture,
+        description="The image, with the part in colour that will be repainted",
+        spoiler=False,
+    )
+    return Message(embed=embed, attachments=(file,))
+
+
+def draft_painted(draft: Draft) -> Message:
+    """Return what a preview shows when it has become a job."""
+    where = "" if draft.origin.private else ", for all to see in this channel"
+    embed = _embed(draft.request, (), QUIET, f"It is being painted{where}.")
+    return Message(embed=embed, attachments=None)
+
+
+def draft_ended(draft: Draft, text: str) -> Message:
+    """Return what a preview shows when nothing is painted; `text` says why."""
+    return Message(embed=_embed(draft.request, (), QUIET, text))
+
+
+def with_note(message: Message, note: str) -> Message:
+    """Return a message that says one thing more."""
+    embed = message.embed.copy()
+    for position, field in enumerate(embed.fields):
+        if field.name == NOTE:
+            text = f"{note}\n{field.value}"[:FIELD_LIMIT]
+            return replace(
+                message, embed=embed.set_field_at(position, name=NOTE, value=text, inline=False)
+            )
+    return replace(message, embed=embed.add_field(name=NOTE, value=note, inline=False))
 
 
 def progress_line(progress: Progress) -> str:
@@ -91,13 +156,6 @@ def progress_line(progress: Progress) -> str:
         left = progress.seconds / progress.step * (progress.total - progress.step)
         line += f"  ·  {format_seconds(left)} left"
     return line
-
-
-def quoted(prompt: str) -> str:
-    """Return a prompt as text that neither pings nor formats, cut to what a message can hold."""
-    shown = prompt if len(prompt) <= PROMPT_SHOWN else prompt[: PROMPT_SHOWN - 1].rstrip() + "…"
-    shown = discord.utils.escape_mentions(discord.utils.escape_markdown(" ".join(shown.split())))
-    return f"> {shown}"
 
 
 def memory_line(memory: MemoryStats) -> str:
@@ -123,22 +181,26 @@ def _queued_line(queued: Queued) -> str:
     return f"Waiting: {before} {'job' if before == 1 else 'jobs'} before this one."
 
 
-def _embed(job: Job, colour: discord.Colour, line: str) -> discord.Embed:
-    description = f"{quoted(job.request.prompt)}\n\n{line}"
+def _job_embed(job: Job, colour: discord.Colour, line: str) -> discord.Embed:
+    return _embed(job.request, job.inputs, colour, line)
+
+
+def _embed(
+    request: Request, inputs: Collection[str], colour: discord.Colour, line: str
+) -> discord.Embed:
+    description = f"{caption(request, inputs)}\n\n{line}".rstrip()
     return discord.Embed(
-        title=TOOLS[job.request.tool].title,
-        description=description[:DESCRIPTION_LIMIT],
-        colour=colour,
+        title=TOOLS[request.tool].title, description=description[:DESCRIPTION_LIMIT], colour=colour
     )
 
 
 def _result_embed(job: Job, result: Result) -> discord.Embed:
-    embed = discord.Embed(
-        title=TOOLS[job.request.tool].title, description=quoted(job.request.prompt), colour=ACCENT
-    )
+    embed = _job_embed(job, ACCENT, "")
     request = job.request
     _field(embed, "Seed" if request.count == 1 else "Seeds", ", ".join(map(str, result.seeds)))
-    _field(embed, "Size", f"{request.width}×{request.height}")
+    _field(embed, "Size", "{}×{}".format(*result.size))
+    for name, value in own_options(request, job.inputs).items():
+        _field(embed, name, value, inline=len(value) <= INLINE)
     _field(embed, "Steps", str(request.num_inference_steps))
     if request.guidance_scale is not None:
         _field(embed, "Guidance", f"{request.guidance_scale:g}")
@@ -146,7 +208,7 @@ def _result_embed(job: Job, result: Result) -> discord.Embed:
     _field(embed, "Time", _times(result), inline=False)
     _field(embed, "Memory", memory_line(result.memory), inline=False)
     if result.notes:
-        _field(embed, "Note", "\n".join(result.notes), inline=False)
+        _field(embed, NOTE, "\n".join(result.notes), inline=False)
     return embed.set_footer(text=f"Job {job.id}")
 
 
@@ -164,8 +226,11 @@ def _quantization(request: Request, result: Result) -> str:
 
 
 def _times(result: Result) -> str:
-    parts = [f"{stage} {format_seconds(seconds)}" for stage, seconds in result.seconds.items()]
-    return f"**{format_seconds(sum(result.seconds.values()))}** in all: {', '.join(parts)}"
+    times = {stage: format_seconds(seconds) for stage, seconds in result.seconds.items()}
+    # what an earlier job had worked out for the same words and images
+    times |= dict.fromkeys(result.reused, "kept")
+    parts = ", ".join(f"{stage} {time}" for stage, time in times.items())
+    return f"**{format_seconds(sum(result.seconds.values()))}** in all: {parts}"
 
 
 def _preview(job: Job, progress: Progress) -> tuple[Attachment, ...]:
@@ -182,12 +247,21 @@ def _preview(job: Job, progress: Progress) -> tuple[Attachment, ...]:
 
 
 def _attachments(job: Job, result: Result) -> tuple[Attachment, ...]:
-    return tuple(
+    pictures = tuple(
         Attachment(
             filename=f"{job.request.tool}-{job.id}-{number}.png",
             content=image,
-            description=job.request.prompt[:ALT_TEXT_LIMIT],
+            description=alt_text(job.request, job.inputs),
             spoiler=job.origin.spoiler,
         )
         for number, image in enumerate(result.images, 1)
     )
+    if result.control_image is None:
+        return pictures
+    control = Attachment(
+        filename=f"{job.request.tool}-{job.id}-control.webp",
+        content=result.control_image,
+        description=CONTROLS[job.request.tool],
+        spoiler=False,  # it shows what the member attached, not what came of it
+    )
+    return (*pictures, control)

@@ -12,7 +12,7 @@ import io
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,7 @@ class Scene:
     alice: simcord.MemberActor
     bob: simcord.MemberActor
     moderator: simcord.MemberActor
+    work: asyncio.Task[None]
 
     async def generate(self, **options: Any) -> simcord.ResponseMessage:
         """Send `/generate` as Alice, wait until the queue is empty and return the bot's message."""
@@ -63,6 +64,20 @@ class Scene:
         assert self.env.errors  # simcord wants errors to be looked at, handled ones too
         return message.content
 
+    async def click_at_once(self, message: simcord.ResponseMessage, *labels: str) -> None:
+        """Click buttons as Alice, the next one before the bot has done anything about the last."""
+        settle = self.env._settle_internal
+
+        async def go_on(*_: Any, **__: Any) -> None:
+            """Do not wait, as simcord does after each click."""
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(self.env, "_settle_internal", go_on)
+            for label in labels[:-1]:
+                await self.alice.click(message, label=label)
+            patch.setattr(self.env, "_settle_internal", settle)
+            await self.alice.click(message, label=labels[-1])
+
 
 @asynccontextmanager
 async def open_scene(settings: Settings, executor: Executor) -> AsyncIterator[Scene]:
@@ -76,23 +91,43 @@ async def open_scene(settings: Settings, executor: Executor) -> AsyncIterator[Sc
             role = guild.create_role(
                 "moderators", permissions=discord.Permissions(manage_messages=True)
             )
-            with env.time_context():
-                work = asyncio.create_task(app.work())
-            yield Scene(
-                app=app,
-                env=env,
-                channel=guild.create_text_channel("pictures"),
-                alice=guild.add_member(env.create_user("alice")),
-                bob=guild.add_member(env.create_user("bob")),
-                moderator=guild.add_member(env.create_user("mod"), roles=[role]),
-            )
-            await app.jobs.stop(grace=0)
-            work.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await work
+            async with _working(app, env) as work:
+                yield Scene(
+                    app=app,
+                    work=work,
+                    env=env,
+                    channel=guild.create_text_channel("pictures"),
+                    alice=guild.add_member(env.create_user("alice")),
+                    bob=guild.add_member(env.create_user("bob")),
+                    moderator=guild.add_member(env.create_user("mod"), roles=[role]),
+                )
         finally:
             await env.shutdown()
         env._raise_errors_since(env._errors_acknowledged)
+
+
+@asynccontextmanager
+async def restarted(scene: Scene, settings: Settings, executor: Executor) -> AsyncIterator[Scene]:
+    """Put another process of the bot, on the same data folder, in the place of a scene's."""
+    scene.work.cancel()
+    await asyncio.wait({scene.work})
+    async with application(settings, executor) as app:
+        await scene.env.restart_bot(app.client)
+        async with _working(app, scene.env) as work:
+            yield replace(scene, app=app, work=work)
+
+
+@asynccontextmanager
+async def _working(app: Application, env: simcord.Env) -> AsyncIterator[asyncio.Task[None]]:
+    with env.time_context():
+        work = asyncio.create_task(app.work())
+    try:
+        yield work
+        await app.jobs.stop(grace=0)
+    finally:
+        work.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await work
 
 
 @pytest.fixture

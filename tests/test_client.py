@@ -28,7 +28,7 @@ async def scene(settings: Settings) -> AsyncIterator[Scene]:
 
 
 def parameters(scene: Scene) -> dict[str, discord.app_commands.Parameter]:
-    (command,) = scene.app.client.tree.get_commands(type=discord.AppCommandType.chat_input)
+    command = scene.app.client.tree.get_command("generate")
     assert isinstance(command, discord.app_commands.Command)
     return {parameter.name: parameter for parameter in command.parameters}
 

@@ -12,7 +12,8 @@ from bot import delivery as delivery_module
 from bot.config import Settings
 from bot.inference.types import Progress
 from tests.conftest import Scene, open_scene
-from tests.doubles import HeldExecutor
+from tests.doubles import HeldExecutor, result_for
+from tests.test_fitting import photo
 
 WEBHOOK = "/webhooks/*/*/messages/*"
 
@@ -164,3 +165,47 @@ async def test_what_discord_refuses_for_good_is_not_tried_again(
     await held_scene.app.jobs.idle()
     # the picture once, then the sentence that it was not taken
     assert edits(held_scene) == before + 2
+
+
+async def test_a_picture_too_large_for_the_channel_is_sent_smaller_and_kept_as_it_was(
+    held_scene: Scene, held: HeldExecutor
+) -> None:
+    content = photo((4000, 3000))
+    message = await held_scene.begin()
+    job = await held_scene.app.storage.job(1)
+    assert len(content) > job.origin.filesize_limit == 25 * 2**20  # what simcord says
+    held.events.put_nowait(replace(result_for(job.request), images=(content,)))
+    await held_scene.app.jobs.idle()
+    (sent,) = message.attachments
+    assert sent.filename == "schnell-1-1.webp"
+    assert sent.size < job.origin.filesize_limit
+    notes = [field.value for field in message.embeds[0].fields if field.name == "Note"]
+    assert notes == ["Sent as WebP, for Discord takes no file above 26.2 MB here."]
+    (kept,) = await held_scene.app.storage.images(1)
+    assert kept.path.read_bytes() == content
+
+
+async def test_a_picture_that_discord_finds_too_large_all_the_same_is_sent_smaller(
+    held_scene: Scene, held: HeldExecutor
+) -> None:
+    content = photo((2600, 2000))
+    message = await held_scene.begin()
+    job = await held_scene.app.storage.job(1)
+    assert 10 * 2**20 < len(content) < job.origin.filesize_limit
+    held_scene.env.inject_error("PATCH", WEBHOOK, status=413, code=40005)
+    held.events.put_nowait(replace(result_for(job.request), images=(content,)))
+    await held_scene.app.jobs.idle()
+    (sent,) = message.attachments
+    assert sent.filename == "schnell-1-1.webp"
+    assert sent.size < 10 * 2**20
+    assert (await held_scene.app.storage.job(1)).state == "delivered"
+
+
+async def test_a_picture_that_stays_too_large_is_reported_as_not_taken(
+    held_scene: Scene, held: HeldExecutor
+) -> None:
+    message = await held_scene.begin()
+    held_scene.env.inject_error("PATCH", WEBHOOK, status=413, code=40005)
+    await held.let_finish(0)
+    await held_scene.app.jobs.idle()
+    assert "Discord did not take it" in (message.embeds[0].description or "")

@@ -6,10 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from bot.inference.types import Progress, Queued, Weights
+from bot.captions import quoted
+from bot.inference.types import Progress, Queued, Region, Result, Weights
 from bot.jobs import Ended
-from bot.messages import compose, memory_line, progress_line, quoted
-from bot.storage import Job
+from bot.messages import compose, mask_preview, memory_line, progress_line, with_note
+from bot.storage import Draft, Job
 from bot.units import format_bytes, format_seconds
 
 from .test_storage import ORIGIN, REQUEST, RESULT
@@ -25,6 +26,11 @@ JOB = Job(
     started_at=None,
     finished_at=None,
 )
+
+
+def shown(job: Job, result: Result) -> dict[str | None, str | None]:
+    """Return the fields of a result's message by name."""
+    return {field.name: field.value for field in compose(job, result).embed.fields}
 
 
 def test_progress_shows_the_stage_the_steps_and_the_seconds_left() -> None:
@@ -73,6 +79,100 @@ def test_files_have_the_prompt_as_alt_text_and_the_spoiler_as_asked() -> None:
     assert first.description == "a «cat» 🐈"
 
 
+def test_the_control_image_comes_last_described_and_is_never_a_spoiler() -> None:
+    hidden = replace(
+        JOB, origin=replace(ORIGIN, spoiler=True), request=replace(REQUEST, tool="canny")
+    )
+    files = compose(hidden, replace(RESULT, control_image=b"edges")).attachments
+    *pictures, control = (each.to_file() for each in files or ())
+    assert all(each.filename.startswith("SPOILER_canny-12-") for each in pictures)
+    assert control.filename == "canny-12-control.webp"
+    assert control.description == "The edges that the picture follows, white on black"
+    assert control.fp.read() == b"edges"
+
+
+def test_the_size_is_that_of_the_picture_and_not_that_of_the_request() -> None:
+    like_the_image = replace(JOB, request=replace(REQUEST, width=None, height=None))
+    assert shown(like_the_image, replace(RESULT, size=(144, 96)))["Size"] == "144×96"
+
+
+def test_what_was_kept_from_an_earlier_job_is_said_in_the_place_of_its_time() -> None:
+    result = replace(
+        RESULT,
+        seconds={"wait": 0.2, "annotate": 0.0, "encode": 0.0, "denoise": 1.5},
+        reused=("annotate", "encode"),
+    )
+    assert shown(JOB, result)["Time"] == (
+        "**1.7 s** in all: wait 0.20 s, annotate kept, encode kept, denoise 1.5 s"
+    )
+
+
+@pytest.mark.parametrize(
+    ("region", "inputs", "words"),
+    [
+        (Region(), ("image", "mask"), "what the mask marks"),
+        (Region(), ("image",), "what was transparent"),
+        (Region(area="left  half"), ("image",), "left half"),
+        (Region(left=25, bottom=10), ("image",), "what was added: left 25 %, bottom 10 %"),
+        (
+            Region(area="centre", top=5, adjustments=("grow", "grow", "feather")),
+            ("image",),
+            "centre; what was added: top 5 %; the mask grown ×2, feathered",
+        ),
+    ],
+)
+def test_what_was_repainted_is_said_in_words(
+    region: Region, inputs: tuple[str, ...], words: str
+) -> None:
+    job = replace(JOB, request=replace(REQUEST, tool="fill", region=region), inputs=inputs)
+    assert shown(job, RESULT)["Repainted"] == words
+
+
+def test_the_own_options_of_a_tool_are_shown() -> None:
+    canny = replace(JOB, request=replace(REQUEST, tool="canny", low=100, high=200))
+    assert shown(canny, RESULT)["Edges"] == "low 100, high 200"
+    redux = replace(
+        JOB, request=replace(REQUEST, tool="redux", strength=0.5), inputs=("image", "image3")
+    )
+    values = shown(redux, RESULT)
+    assert (values["Images"], values["Strength"]) == ("2", "0.5")
+
+
+@pytest.mark.parametrize(
+    ("inputs", "words"),
+    [(("image",), "Variation of an image"), (("image", "image2"), "Variation of 2 images")],
+)
+def test_a_variation_without_words_says_what_it_was_made_of(
+    inputs: tuple[str, ...], words: str
+) -> None:
+    request = replace(REQUEST, tool="redux", prompt="", strength=1.0)
+    message = compose(replace(JOB, request=request, inputs=inputs), RESULT)
+    assert message.embed.description == f"{words}."
+    assert message.attachments
+    assert message.attachments[0].description == words
+    waiting = compose(replace(JOB, request=request, inputs=inputs), Queued(position=1))
+    assert waiting.embed.description == f"{words}.\n\nStarting …"
+
+
+def test_the_preview_of_a_mask_says_what_was_done_to_it() -> None:
+    request = replace(REQUEST, tool="fill", region=Region(adjustments=("shrink", "invert")))
+    draft = Draft(id=3, origin=replace(ORIGIN, spoiler=True), request=request, created_at=0.0)
+    message = mask_preview(draft, b"picture")
+    assert (message.embed.description or "").endswith("The mask is shrunk, inverted.")
+    (file,) = message.attachments or ()
+    assert file.to_file().filename == "mask-preview-3.jpg"  # its member alone sees it: no spoiler
+
+
+def test_a_note_joins_those_that_are_there() -> None:
+    bare = with_note(compose(JOB, RESULT), "Sent as WEBP.")
+    noted = with_note(compose(JOB, replace(RESULT, notes=("Cut.",))), "Sent as WEBP.")
+    values = [
+        [field.value for field in message.embed.fields if field.name == "Note"]
+        for message in (bare, noted)
+    ]
+    assert values == [["Sent as WEBP."], ["Sent as WEBP.\nCut."]]
+
+
 def test_the_memory_line_compares_with_both_formats() -> None:
     memory = replace(
         RESULT.memory,
@@ -88,10 +188,16 @@ def test_the_memory_line_compares_with_both_formats() -> None:
 
 
 def test_the_whole_message_stays_inside_discords_limits() -> None:
-    long = replace(JOB, request=replace(REQUEST, prompt="*_`|" * 500))
+    request = replace(
+        REQUEST,
+        tool="fill",
+        prompt="*_`|" * 500,
+        region=Region(area="10 " * 2000, adjustments=("grow", "shrink") * 100),
+    )
+    long = replace(JOB, request=request)
     result = replace(RESULT, notes=("note " * 400,), fallback_reason="reason " * 300)
     for event in (result, Ended(state="failed", text="reason " * 1000)):
-        embed = compose(long, event).embed
+        embed = with_note(compose(long, event), "note " * 100).embed
         assert len(embed) <= 6000
         assert len(embed.description or "") <= 4096
         assert all(len(field.value or "") <= 1024 for field in embed.fields)

@@ -8,6 +8,7 @@ from typing import Self
 import discord
 
 from bot.client import FluxBot, explain
+from bot.cogs._mask_preview import MaskButton
 from bot.errors import JobError
 from bot.inference.types import Progress, Queued
 from bot.jobs import JobEvent
@@ -56,7 +57,7 @@ class CancelButton(
         await interaction.client.jobs.cancel(job.id, f"Cancelled{by}.")
 
 
-BUTTONS = (CancelButton,)
+BUTTONS = (CancelButton, MaskButton)
 
 
 def controls(job: Job, event: JobEvent) -> discord.ui.View | None:

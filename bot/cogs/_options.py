@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from discord.app_commands import Choice, Range
 
-from bot.inference.tools import MAX_COUNT, MAX_PROMPT, SIZES, Family
+from bot.inference.requests import MAX_COUNT, MAX_PROMPT
+from bot.inference.tools import SIZES, Family
 from bot.inference.types import QUANTIZATIONS, SEED_LIMIT
 
 Prompt = Range[str, 1, MAX_PROMPT]

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Mapping
+from dataclasses import replace
 
 import aiohttp
 import discord
 
 from bot.client import ALREADY_ACKNOWLEDGED, FluxBot
+from bot.cogs._attachments import read
 from bot.inference.types import SEED_LIMIT, Request
 from bot.storage import Origin
+
+UNREAD = b""
+"""Stands for an attachment while the options are checked: it is read when they are in order."""
 
 
 def random_seed() -> int:
@@ -37,22 +43,39 @@ async def acknowledge(interaction: discord.Interaction[FluxBot], *, private: boo
     return (await interaction.original_response()).id
 
 
-async def submit(
-    interaction: discord.Interaction[FluxBot], request: Request, *, private: bool, spoiler: bool
-) -> None:
-    """Acknowledge a command, which Discord expects within three seconds, and queue its request."""
-    message_id = await acknowledge(interaction, private=private)
+def origin(
+    interaction: discord.Interaction[FluxBot], message_id: int, *, private: bool, spoiler: bool
+) -> Origin:
+    """Return who asks, and the message that the answer goes to."""
     assert interaction.channel_id is not None
+    return Origin(
+        user_id=interaction.user.id,
+        guild_id=interaction.guild_id,
+        channel_id=interaction.channel_id,
+        message_id=message_id,
+        application_id=interaction.application_id,
+        token=interaction.token,
+        private=private,
+        spoiler=spoiler,
+        filesize_limit=interaction.filesize_limit,
+    )
+
+
+async def submit(
+    interaction: discord.Interaction[FluxBot],
+    request: Request,
+    attachments: Mapping[str, discord.Attachment] | None = None,
+    *,
+    private: bool,
+    spoiler: bool,
+) -> None:
+    """Acknowledge a command, which Discord expects within three seconds, and queue its request.
+
+    The attachments are read in between, and become the images of the request.
+    """
+    message_id = await acknowledge(interaction, private=private)
+    if attachments:
+        request = replace(request, images=await read(attachments))
     await interaction.client.jobs.submit(
-        request,
-        Origin(
-            user_id=interaction.user.id,
-            guild_id=interaction.guild_id,
-            channel_id=interaction.channel_id,
-            message_id=message_id,
-            application_id=interaction.application_id,
-            token=interaction.token,
-            private=private,
-            spoiler=spoiler,
-        ),
+        request, origin(interaction, message_id, private=private, spoiler=spoiler)
     )

@@ -9,7 +9,7 @@ from discord.ext import commands
 from bot.client import FluxBot
 from bot.cogs import _options
 from bot.cogs._submit import random_seed, submit
-from bot.inference.tools import text_to_image
+from bot.inference.requests import text_to_image
 
 
 class Generate(commands.Cog):
@@ -56,7 +56,7 @@ class Generate(commands.Cog):
 async def setup(bot: FluxBot) -> None:
     """Add the command, with the models and sizes that the family of weights has."""
     cog = Generate()
-    tools = bot.family.tools()
+    tools = bot.family.tools("generate")
     app_commands.choices(
         model=[app_commands.Choice(name=t.title, value=t.name) for t in tools.values()],
         size=_options.size_choices(bot.family),

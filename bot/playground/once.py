@@ -8,6 +8,7 @@ from pathlib import Path
 
 import discord
 
+from bot.cogs._mask_preview import LABELS
 from bot.config import Settings
 from bot.errors import BotError, JobError
 from bot.playground.command_line import BadCommand, Value, read
@@ -19,6 +20,7 @@ from bot.signals import stop_signals
 LOOK_SECONDS = 0.05
 STOPPED = 130  # what shells report after Ctrl-C
 ONLY_JOB = 1  # the data folder is a new one, so the job of this command is its first
+PAINT = LABELS["paint"]
 
 
 class Unanswered(BotError):
@@ -51,24 +53,29 @@ async def run_once(settings: Settings, command: str, save: Path | None) -> int:
 
 
 async def converse(room: Simulation, command: str, save: Path | None) -> None:
-    """Give a command, print its messages as they come, and save the pictures of the last.
+    """Give a command, print its messages as they come, and save their pictures.
 
-    Raise BotError with the bot's own sentence if it refuses the command or the job fails.
+    The preview of a mask is agreed to. Raise BotError with the bot's own sentence if it refuses the
+    command or the job fails.
     """
-    conversation = _Conversation(room)
+    conversation = _Conversation(room, save)
     await conversation.give(command)
     await conversation.follow()
     await conversation.raise_refusal()
-    if save is not None:
-        await conversation.save_pictures(save)
+    if await conversation.agree_to_preview():
+        await conversation.follow()
+        await conversation.raise_refusal()
+    await conversation.save_pictures()
 
 
 class _Conversation:
-    """What has been shown of the messages in the room."""
+    """What has been shown of the messages in the room, and saved of their pictures."""
 
-    def __init__(self, room: Simulation) -> None:
+    def __init__(self, room: Simulation, save: Path | None) -> None:
         self._room = room
+        self._save = save
         self._shown: dict[int, str] = {}
+        self._saved: set[int] = set()
 
     async def follow(self) -> None:
         """Print each message when it appears and when it changes, until no job is left."""
@@ -127,15 +134,35 @@ class _Conversation:
         if job.error is not None:
             raise Unanswered(job.error)
 
-    async def save_pictures(self, folder: Path) -> None:
-        """Write the attachments of all messages under their own names."""
+    async def agree_to_preview(self) -> bool:
+        """Press *Paint it* where there is one, and tell whether that was so."""
+        for message in self._messages():
+            if PAINT in _labels(message):
+                await self.save_pictures()  # a private answer takes the preview's place
+                print(f"[{PAINT}] is pressed for you: --once does not wait for a click.")
+                await self._room.owner.click(message, label=PAINT)
+                return True
+        return False
+
+    async def save_pictures(self) -> None:
+        """Write the attachments of all messages under their own names, each once."""
+        if self._save is None:
+            return
         for attachment in (each for message in self._messages() for each in message.attachments):
-            path = folder / Path(attachment.filename).name
+            if attachment.id in self._saved:
+                continue
+            path = self._save / Path(attachment.filename).name
             try:
                 await attachment.save(path)
             except OSError as error:
                 raise NotSaved(error) from error
+            self._saved.add(attachment.id)
             print(f"saved {path}", flush=True)
+
+
+def _labels(message: discord.Message) -> list[str | None]:
+    rows = (row for row in message.components if isinstance(row, discord.ActionRow))
+    return [each.label for row in rows for each in row.children if isinstance(each, discord.Button)]
 
 
 def _make_folder(path: Path) -> None:

@@ -12,17 +12,9 @@ import discord
 import pytest
 import simcord
 
+from tests.cogs.messages import button_labels, fields
 from tests.conftest import Scene, picture
 from tools.train_tiny.scoring import Reading, read_picture
-
-
-def fields(message: simcord.ResponseMessage) -> dict[str, str]:
-    """Return the fields of the message's embed by name."""
-    return {field.name: field.value for field in message.embeds[0].fields}  # type: ignore[misc]
-
-
-def button_labels(message: simcord.ResponseMessage) -> list[str]:
-    return [c["label"] for row in message.components for c in row["components"]]
 
 
 async def until_painting(scene: Scene, message: simcord.ResponseMessage) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+import json
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 from uuid import uuid4
@@ -16,6 +17,7 @@ from bot.inference.types import Progress
 from bot.playground.live import LivePreview, PageNotServed, live_preview
 from bot.playground.page_script import SCRIPT
 from bot.playground.simulation import Simulation, simulation
+from tests.cogs.messages import Attached, mask, photo
 from tests.doubles import HeldExecutor
 
 State = dict[str, Any]
@@ -45,38 +47,50 @@ class Browser:
                 await asyncio.sleep(0.05)
         return state
 
-    async def act(self, kind: str, seen: State, **body: Any) -> State:
+    async def act(
+        self, kind: str, seen: State, files: Mapping[str, Attached] | None = None, **body: Any
+    ) -> State:
         """Act on what the viewer saw, which may be out of date."""
         self._actions += 1
-        return await self._request(
-            "POST",
-            "/api/action",
-            json={
-                "protocol_version": 3,
-                "kind": kind,
-                "request_id": str(uuid4()),
-                "sequence": self._actions,
-                "generation": seen["context"]["generation"],
-                "bot_generation": seen["botGeneration"],
-                "published_revision": seen["publishedRevision"],
-                **body,
-            },
-        )
+        action = {
+            "protocol_version": 3,
+            "kind": kind,
+            "request_id": str(uuid4()),
+            "sequence": self._actions,
+            "generation": seen["context"]["generation"],
+            "bot_generation": seen["botGeneration"],
+            "published_revision": seen["publishedRevision"],
+            **body,
+        }
+        if not files:
+            return await self._request("POST", "/api/action", json=action)
+        form = aiohttp.FormData({"payload": json.dumps(action)}, default_to_multipart=True)
+        for option, (filename, content) in files.items():
+            form.add_field(f"file:{option}", content, filename=filename)
+        return await self._request("POST", "/api/action", data=form)
 
     async def generate(self, **options: str) -> State:
+        return await self.run("generate", prompt="a red circle", **options)
+
+    async def run(
+        self, command: str, files: Mapping[str, Attached] | None = None, **options: str
+    ) -> State:
+        """Fill in the form of a slash command, its files included."""
         catalog = await self._request("GET", "/api/commands")
-        (entry,) = (e for e in catalog["entries"] if e["path"] == ["generate"])
+        (entry,) = (e for e in catalog["entries"] if e["path"] == [command])
+        uploads = {option: {"upload": number} for number, option in enumerate(files or {})}
         return await self.act(
             "run_command",
             await self.state(),
+            files,
             command_id=entry["commandId"],
             path=entry["path"],
             schema_fingerprint=entry["schemaFingerprint"],
-            options={"prompt": "a red circle", **options},
+            options={**options, **uploads},
         )
 
-    async def click(self, seen: State) -> State:
-        (button,) = buttons(seen)
+    async def click(self, seen: State, label: str = "Cancel") -> State:
+        (button,) = (each for each in buttons(seen) if each["label"] == label)
         return await self.act(
             "click", seen, control_key=button["control_key"], target_id=message_id(seen)
         )
@@ -182,6 +196,38 @@ async def test_a_refusal_is_an_answer_and_no_failed_action(settings: Settings) -
         assert receipt["settlement"] == "settled"
         assert not receipt["uncertain"]
         assert "from 1 to 12" in text(await browser.state())
+
+
+async def test_a_form_with_files_leads_over_the_preview_of_the_mask_to_the_picture(
+    settings: Settings,
+) -> None:
+    executor = HeldExecutor()
+    async with simulation(settings, executor) as room, tab(room) as browser:
+        await browser.open()
+        receipt = await browser.run(
+            "fill", {"image": photo(), "mask": mask()}, prompt="a star", left="25"
+        )
+        assert not receipt["rejected"]
+        preview = await browser.until(lambda state: "The coloured part" in text(state))
+        assert message(preview)["attachments"]
+        await browser.click(preview, "Grow")
+        grown = await browser.until(lambda state: "The mask is grown" in text(state))
+        await browser.click(grown, "Paint it")
+        await executor.let_finish(0)
+        done = await browser.until(lambda state: "Job 1" in str(message(state)["embeds"]))
+        assert [len(done["messages"][each]["attachments"]) for each in done["timeline"]] == [1, 1]
+    assert executor.started[0].images == {"image": photo()[1], "mask": mask()[1]}
+
+
+async def test_a_page_is_as_quick_after_an_hour(settings: Settings) -> None:
+    async with simulation(settings, HeldExecutor()) as room, tab(room) as browser:
+        await browser.open()
+        await browser.generate()
+        backend: Any = room.env.backend
+        backend.clock.advance(3600)
+        async with asyncio.timeout(5):  # simcord waits for whatever timers the client has
+            await browser.page.renew()
+        assert not (await browser.click(await browser.state()))["rejected"]
 
 
 async def test_a_page_opens_at_the_newest_answer(settings: Settings) -> None:

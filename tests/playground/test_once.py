@@ -13,9 +13,11 @@ import pytest
 
 from bot.config import Settings
 from bot.errors import BotError, OutOfMemory
+from bot.inference.executor import LocalExecutor
 from bot.inference.types import Progress
 from bot.playground.once import converse, run_once
 from bot.playground.simulation import simulation
+from tests.cogs.messages import mask, photo
 from tests.conftest import picture
 from tests.doubles import HeldExecutor
 
@@ -108,6 +110,92 @@ async def test_what_the_bot_would_refuse_is_refused(
     async with simulation(settings, executor) as room:
         with pytest.raises(BotError) as raised:
             await converse(room, command, None)
+    assert str(raised.value).startswith(sentence)
+    assert executor.started == []
+
+
+def attach(folder: Path) -> None:
+    """Lay files into a folder that commands can name."""
+    for name, content in (photo(), mask(), ("notes.png", b"no picture at all")):
+        (folder / name).write_bytes(content)
+
+
+def names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+@pytest.mark.parametrize(
+    ("command", "made"),
+    [
+        ("/kontext image:photo.png prompt:make the circle green", {"kontext-1-1.png"}),
+        ("/redux image:photo.png image2:mask.png", {"redux-1-1.png"}),
+        ("/depth image:photo.png prompt:a star", {"depth-1-1.png", "depth-1-control.webp"}),
+        ("/canny image:photo.png prompt:a star", {"canny-1-1.png", "canny-1-control.webp"}),
+        ("/fill image:photo.png mask:mask.png prompt:a star preview:off", {"fill-1-1.png"}),
+        ("/fill image:photo.png right:50 prompt:blue", {"fill-1-1.png", "mask-preview-1.jpg"}),
+    ],
+)
+async def test_each_tool_takes_real_files(
+    settings: Settings,
+    executor: LocalExecutor,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    command: str,
+    made: set[str],
+) -> None:
+    attach(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    async with simulation(settings, executor) as room:
+        await converse(room, command, Path())
+    assert names(tmp_path) - {"photo.png", "mask.png", "notes.png", "data"} == made
+    for name in made:
+        assert picture((tmp_path / name).read_bytes()).width >= 64
+
+
+@pytest.mark.parametrize("private", ["", " private:true"])
+async def test_the_preview_of_a_mask_is_shown_and_agreed_to(
+    settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str], private: str
+) -> None:
+    attach(tmp_path)
+    executor = HeldExecutor()
+    command = f"/fill image:{tmp_path}/photo.png mask:{tmp_path}/mask.png prompt:a star{private}"
+    async with simulation(settings, executor) as room, asyncio.TaskGroup() as group:
+        group.create_task(converse(room, command, tmp_path / "made"))
+        (tmp_path / "made").mkdir()
+        group.create_task(executor.let_finish(0))
+    shown, agreed, painted = capsys.readouterr().out.partition("[Paint it] is pressed for you")
+    assert agreed
+    assert "[Paint it] [Cancel]" in shown
+    assert "attachment: mask-preview-1.jpg" in shown
+    assert painted.count("Seed: ") == 1
+    assert names(tmp_path / "made") == {"mask-preview-1.jpg", "fill-1-1.png"}
+    assert executor.started[0].images == {"image": photo()[1], "mask": mask()[1]}
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ("image:nowhere.png area:centre", "`image`: the file nowhere.png cannot be read (No such"),
+        ("image:notes.png area:centre", "`image` cannot be read as a picture."),
+        ("image:notes.txt area:centre", "`image` is no image, but text/plain."),
+        ("image:photo.png", "There is nothing to repaint yet."),
+        ("image:photo.png area:there", "`area` is neither a name nor four numbers."),
+    ],
+)
+async def test_a_file_or_mask_that_is_of_no_use_is_one_sentence(
+    settings: Settings,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    options: str,
+    sentence: str,
+) -> None:
+    attach(tmp_path)
+    (tmp_path / "notes.txt").write_text("notes")
+    monkeypatch.chdir(tmp_path)
+    executor = HeldExecutor()
+    async with simulation(settings, executor) as room:
+        with pytest.raises(BotError) as raised:
+            await converse(room, f"/fill {options} prompt:a star", None)
     assert str(raised.value).startswith(sentence)
     assert executor.started == []
 

@@ -20,6 +20,7 @@ from .messages import (
     Message,
     channel,
     guild,
+    snowflake,
     user,
 )
 from .rest import TOKEN, Fault, Rest
@@ -56,10 +57,13 @@ class FakeDiscord:
             await runner.cleanup()
 
     async def slash(self, command: str, user_id: str = MEMBER_ID, **options: Any) -> Message:
-        """Give a command and return the message that acknowledges it."""
+        """Give a command and return the message that acknowledges it; bytes are attached files."""
         known = next(each for each in self.rest.commands if each["name"] == command)
         types = {each["name"]: each["type"] for each in known["options"]}
+        files = [self._attach(name, v) for name, v in options.items() if isinstance(v, bytes)]
+        options |= {each["filename"].partition(".")[0]: each["id"] for each in files}
         data = {
+            "resolved": {"attachments": {each["id"]: each for each in files}},
             "id": known["id"],
             "name": command,
             "type": 1,
@@ -68,6 +72,18 @@ class FakeDiscord:
         interaction = await self._interact(COMMAND, user_id, {"data": data})
         assert interaction.original is not None
         return interaction.original
+
+    def _attach(self, name: str, content: bytes) -> dict[str, Any]:
+        file_id = snowflake()
+        self.rest.uploads[file_id] = content
+        return {
+            "id": file_id,
+            "filename": f"{name}.png",
+            "size": len(content),
+            "url": f"{self.url}/cdn/{file_id}",
+            "proxy_url": f"{self.url}/cdn/{file_id}",
+            "content_type": "image/png",
+        }
 
     async def click(
         self, message: Message, custom_id: str, user_id: str = MEMBER_ID

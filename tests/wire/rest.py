@@ -82,6 +82,7 @@ class Rest:
         self.commands: list[dict[str, Any]] = []
         self.interactions: dict[str, Interaction] = {}
         self.messages: dict[str, Message] = {}
+        self.uploads: dict[str, bytes] = {}
         self._faults = faults
 
     def application(self) -> web.Application:
@@ -104,6 +105,7 @@ class Rest:
         ]
         for method, path, answer in routes:
             app.router.add_route(method, PREFIX + path, partial(self._serve, answer))
+        app.router.add_get("/cdn/{name}", self._upload)
         return app
 
     async def _serve(self, answer: Answer, request: web.Request) -> web.Response:
@@ -127,6 +129,17 @@ class Rest:
             return _reset(request)
         call.status = response.status
         return response
+
+    async def _upload(self, request: web.Request) -> web.Response:
+        """Answer with a file that a member has attached; this is no part of the API."""
+        call = await _read(request)
+        content = self.uploads.get(call.names["name"])
+        fault = next((each for each in self._faults if each.meets(call)), None)
+        if fault and fault.kind == "cut":
+            return _reset(request)
+        if fault or content is None:
+            return web.Response(status=fault.status if fault else 404)
+        return web.Response(body=content)
 
     def _me(self, _: Call) -> web.Response:
         return _json(user(APPLICATION_ID))

@@ -1,0 +1,258 @@
+"""What `/fill` will repaint, shown before it does: its buttons adjust the mask or have it painted.
+
+The preview is a draft in the database, so that its buttons outlive the process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import re
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Literal, Self, cast
+
+import discord
+
+from bot.client import FluxBot, explain
+from bot.cogs._attachments import read
+from bot.cogs._submit import acknowledge, origin
+from bot.delivery import FAULTS
+from bot.errors import JobError, RequestError, StorageError
+from bot.inference.types import ADJUSTMENTS, Adjustment, Region, Request
+from bot.messages import draft_ended, draft_painted, mask_preview, starting
+from bot.storage import Draft
+
+_log = logging.getLogger(__name__)
+
+LIFETIME = 600.0
+"""Seconds. Its message can be edited for fifteen minutes: that leaves time to say that it is over,
+also after a restart."""
+
+SWEEP_SECONDS = 15.0
+"""Between two looks for previews that have expired."""
+
+MAX_ADJUSTMENTS = 12
+"""All of them are worked out anew at every click, and once more in full size."""
+
+Verb = Literal["paint", "cancel"] | Adjustment
+
+LABELS: Mapping[Verb, str] = {
+    "grow": "Grow",
+    "shrink": "Shrink",
+    "feather": "Feather",
+    "invert": "Invert",
+    "paint": "Paint it",
+    "cancel": "Cancel",
+}
+
+EXPIRED = "This preview has expired, and nothing was painted. Please send `/fill` once more."
+CANCELLED = "Cancelled: nothing is painted."
+
+
+async def show_preview(
+    interaction: discord.Interaction[FluxBot],
+    request: Request,
+    attachments: Mapping[str, discord.Attachment],
+    *,
+    private: bool,
+    spoiler: bool,
+) -> None:
+    """Answer the member alone with the mask laid over the image, and keep the request as a draft.
+
+    `private` and `spoiler` are for what is painted: the preview is private in any case.
+    """
+    message_id = await acknowledge(interaction, private=True)
+    request = replace(request, images=await read(attachments))
+    assert request.region is not None
+    bot = interaction.client
+    images = request.images
+    picture = await bot.previews.render(images["image"], images.get("mask"), request.region)
+    asked = origin(interaction, message_id, private=private, spoiler=spoiler)
+    draft = await bot.storage.add_draft(request, asked)
+    message = mask_preview(draft, picture)
+    await interaction.edit_original_response(view=_buttons(draft.id), **message.arguments())
+
+
+class MaskButton(
+    discord.ui.DynamicItem[discord.ui.Button[discord.ui.View]],
+    template=rf"mask:(?P<verb>{'|'.join(LABELS)}):(?P<draft_id>\d+)",
+):
+    """One button of a preview, for the member who asked for it."""
+
+    def __init__(self, verb: Verb, draft_id: int) -> None:
+        style = discord.ButtonStyle.primary if verb == "paint" else discord.ButtonStyle.secondary
+        super().__init__(
+            discord.ui.Button(
+                label=LABELS[verb],
+                style=style,
+                custom_id=f"mask:{verb}:{draft_id}",
+                row=0 if verb in ADJUSTMENTS else 1,
+            )
+        )
+        self._verb = verb
+        self._draft_id = draft_id
+
+    @classmethod
+    async def from_custom_id(  # type: ignore[override]
+        cls,
+        interaction: discord.Interaction[FluxBot],
+        item: discord.ui.Button[discord.ui.View],
+        match: re.Match[str],
+    ) -> Self:
+        """Rebuild the button from a message, whichever process sent it."""
+        return cls(cast(Verb, match["verb"]), int(match["draft_id"]))
+
+    async def callback(self, interaction: discord.Interaction[FluxBot]) -> None:  # type: ignore[override]
+        """Act on the draft; discord.py only logs what this raises, so the funnel is here."""
+        try:
+            await self._act(interaction)
+        except Exception as error:
+            await explain(interaction, error)
+
+    async def _act(self, interaction: discord.Interaction[FluxBot]) -> None:
+        draft = await interaction.client.storage.draft(self._draft_id)
+        if interaction.user.id != draft.origin.user_id:
+            raise JobError("Only who asked for this preview can use its buttons.")
+        match self._verb:
+            case "paint":
+                await _paint(interaction, draft.id)
+            case "cancel":
+                await _cancel(interaction, draft.id)
+            case adjustment:
+                await _adjust(interaction, draft.id, adjustment)
+
+
+def _buttons(draft_id: int) -> discord.ui.View:
+    view = discord.ui.View(timeout=None)
+    for verb in LABELS:
+        view.add_item(MaskButton(verb, draft_id))
+    return view
+
+
+def _turn(bot: FluxBot, draft_id: int) -> asyncio.Lock:
+    """Return what lets one click on a draft wait for the other, so that none is lost."""
+    return bot.draft_turns.setdefault(draft_id, asyncio.Lock())
+
+
+async def _adjust(
+    interaction: discord.Interaction[FluxBot], draft_id: int, adjustment: Adjustment
+) -> None:
+    """Show the mask with one more adjustment; one that cannot be shown is not kept."""
+    await interaction.response.defer()
+    bot = interaction.client
+    async with _turn(bot, draft_id):
+        draft = await bot.storage.draft(draft_id)
+        assert draft.request.region is not None
+        region = _one_more(draft.request.region, adjustment)
+        images = await bot.storage.draft_images(draft_id)
+        picture = await bot.previews.render(images["image"], images.get("mask"), region)
+        draft = await bot.storage.adjust_draft(draft_id, region.adjustments)
+        message = mask_preview(draft, picture)
+        await interaction.edit_original_response(view=_buttons(draft_id), **message.arguments())
+
+
+def _one_more(region: Region, adjustment: Adjustment) -> Region:
+    made = region.adjustments
+    if adjustment == "invert" and made[-1:] == ("invert",):
+        return replace(region, adjustments=made[:-1])
+    if len(made) == MAX_ADJUSTMENTS:
+        raise RequestError(
+            f"A mask can be adjusted {MAX_ADJUSTMENTS} times.",
+            "Paint it as it is, or start again with another mask.",
+        )
+    return replace(region, adjustments=(*made, adjustment))
+
+
+async def _paint(interaction: discord.Interaction[FluxBot], draft_id: int) -> None:
+    """Make the draft a job, and give the buttons back if that fails.
+
+    The answer to the click takes them away. As an edit it leaves the next message free to be
+    public; Discord gives the first one after a mere acknowledgement the privacy of that.
+    """
+    bot = interaction.client
+    async with _turn(bot, draft_id):
+        draft = await bot.storage.draft(draft_id)
+        try:
+            await interaction.response.edit_message(view=None, **draft_painted(draft).arguments())
+            async with _message_for(interaction, draft) as message_id:
+                await _submit(interaction, draft, message_id)
+        except Exception:
+            again = mask_preview(draft).arguments()
+            with contextlib.suppress(*FAULTS):
+                await interaction.edit_original_response(view=_buttons(draft_id), **again)
+            raise
+        await bot.storage.remove_draft(draft_id)
+
+
+@asynccontextmanager
+async def _message_for(
+    interaction: discord.Interaction[FluxBot], draft: Draft
+) -> AsyncIterator[int]:
+    """Give the message that the job shall have: this one if it is private, else a public one.
+
+    That one is taken back if there is no job after all: it would say for ever that it is starting.
+    """
+    if draft.origin.private:
+        assert interaction.message is not None
+        yield interaction.message.id
+        return
+    message = await interaction.followup.send(embed=starting(draft.request), wait=True)
+    try:
+        yield message.id
+    except Exception:
+        with contextlib.suppress(*FAULTS):
+            await message.delete()
+        raise
+
+
+async def _submit(interaction: discord.Interaction[FluxBot], draft: Draft, message_id: int) -> None:
+    bot, asked = interaction.client, draft.origin
+    request = replace(draft.request, images=await bot.storage.draft_images(draft.id))
+    await bot.jobs.submit(
+        request, origin(interaction, message_id, private=asked.private, spoiler=asked.spoiler)
+    )
+
+
+async def _cancel(interaction: discord.Interaction[FluxBot], draft_id: int) -> None:
+    bot = interaction.client
+    async with _turn(bot, draft_id):
+        draft = await bot.storage.draft(draft_id)
+        await bot.storage.remove_draft(draft_id)
+        message = draft_ended(draft, CANCELLED)
+        await interaction.response.edit_message(view=None, **message.arguments())
+
+
+async def end_expired_previews(bot: FluxBot) -> None:
+    """End what is too old, also what an earlier process has left, again and again until cancelled.
+
+    No `discord.ext.tasks` loop: the simulated Discord of tests and playground would wait for it.
+    """
+    while True:
+        try:
+            for draft in await bot.storage.drafts_before(time.time() - LIFETIME):
+                await _expire(bot, draft)
+        except StorageError as error:  # the disk may have room again the next time
+            _log.error("previews could not be ended: %s", error)
+        await asyncio.sleep(SWEEP_SECONDS)
+
+
+async def _expire(bot: FluxBot, draft: Draft) -> None:
+    async with _turn(bot, draft.id):
+        with contextlib.suppress(JobError):  # painted or cancelled in the last moment
+            await bot.storage.remove_draft(draft.id)
+            await _say_expired(bot, draft)
+
+
+async def _say_expired(bot: FluxBot, draft: Draft) -> None:
+    asked = draft.origin
+    webhook = discord.Webhook.partial(asked.application_id, asked.token, client=bot)
+    message = draft_ended(draft, EXPIRED)
+    try:
+        await webhook.edit_message(asked.message_id, view=None, **message.arguments())
+    except FAULTS as error:
+        # the member has closed it, or the bot was away for longer than it can be edited
+        _log.info("draft %d: its end could not be shown: %s", draft.id, error)
