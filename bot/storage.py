@@ -289,23 +289,13 @@ class Storage:
         )
         return await self.draft(draft_id)
 
-    async def take_draft(self, draft_id: int) -> tuple[Draft, dict[str, bytes]]:
-        """Remove a draft and return it with its images; of two who want it one gets JobError."""
-        async with self._inputs:
-            images = await self.draft_images(draft_id)
-            return await self._remove_draft(draft_id), images
-
     async def remove_draft(self, draft_id: int) -> None:
         """Remove a draft with its images; raise JobError if there is none of that id."""
         async with self._inputs:
-            await self._remove_draft(draft_id)
-
-    async def _remove_draft(self, draft_id: int) -> Draft:
-        draft = await self.draft(draft_id)
-        rows = await self._rows("SELECT sha256 FROM inputs WHERE draft_id = ?", draft_id)
-        await self._change("DELETE FROM drafts WHERE id = ?", draft_id)
-        await self._remove_unused({row["sha256"] for row in rows})
-        return draft
+            await self.draft(draft_id)
+            rows = await self._rows("SELECT sha256 FROM inputs WHERE draft_id = ?", draft_id)
+            await self._change("DELETE FROM drafts WHERE id = ?", draft_id)
+            await self._remove_unused({row["sha256"] for row in rows})
 
     @asynccontextmanager
     async def _recording(self, images: Mapping[str, bytes]) -> AsyncIterator[dict[str, str]]:

@@ -136,24 +136,23 @@ async def test_images_of_a_job_that_could_not_be_recorded_are_taken_back(
     assert list((tmp_path / "data" / "inputs").iterdir()) == []
 
 
-async def test_a_draft_is_adjusted_and_then_taken_once(storage: Storage, tmp_path: Path) -> None:
+async def test_a_draft_is_adjusted_and_then_removed_once(storage: Storage, tmp_path: Path) -> None:
     draft = await storage.add_draft(FILL, ORIGIN)
     assert (draft.request, draft.origin) == (replace(FILL, images={}), ORIGIN)
     adjusted = await storage.adjust_draft(draft.id, ("feather",))
     assert adjusted.request.region is not None
     assert adjusted.request.region.adjustments == ("feather",)
     assert await storage.draft_images(draft.id) == FILL.images
-    takers = [storage.take_draft(draft.id) for _ in range(2)]
-    taken, refused = await asyncio.gather(*takers, return_exceptions=True)
-    assert taken == (adjusted, FILL.images)
+    removals = [storage.remove_draft(draft.id) for _ in range(2)]
+    _, refused = await asyncio.gather(*removals, return_exceptions=True)
     assert isinstance(refused, JobError)
     assert "expired" in str(refused)
     assert list((tmp_path / "data" / "inputs").iterdir()) == []
 
 
-async def test_taking_a_draft_leaves_the_files_that_a_job_needs(storage: Storage) -> None:
+async def test_removing_a_draft_leaves_the_files_that_a_job_needs(storage: Storage) -> None:
     draft, job = await storage.add_draft(FILL, ORIGIN), await storage.add_job(FILL, ORIGIN)
-    await storage.take_draft(draft.id)
+    await storage.remove_draft(draft.id)
     assert await storage.inputs(job.id) == FILL.images
 
 
