@@ -18,6 +18,9 @@ from bot.inference.protocol import WorkerOptions
 from bot.jobs import Jobs
 from bot.storage import Storage
 
+WEIGHTS = "weights"
+"""The folder in DATA_DIR for weights at 8 bits."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Application:
@@ -48,6 +51,7 @@ async def application(
         if executor is None:
             executor = await stack.enter_async_context(LocalExecutor([worker_options(settings)]))
         client = FluxBot(settings, storage)
+        client.executor = executor
         # at once: a message of an earlier process may be clicked before this one sends any
         client.add_dynamic_items(*BUTTONS)
         client.previews = await stack.enter_async_context(MaskPreviews())
@@ -64,6 +68,7 @@ def worker_options(settings: Settings) -> WorkerOptions:
         gpu_memory_gb=settings.gpu_memory_gb,
         host_memory_gb=settings.host_memory_gb,
         depth_model=settings.depth_model,
+        store_folder=settings.data_dir / WEIGHTS,
         hf_token=settings.hf_token,
         log_level=settings.log_level,
         log_format=settings.log_format,

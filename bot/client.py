@@ -14,6 +14,7 @@ from discord.ext import commands
 
 from bot.config import Settings
 from bot.errors import BotError, ConfigurationError
+from bot.inference.executor import Executor
 from bot.inference.previews import MaskPreviews
 from bot.inference.tools import FAMILIES, Family
 from bot.jobs import Jobs, defect_sentence
@@ -25,13 +26,15 @@ ALREADY_ACKNOWLEDGED = 40060
 """Discord's code when it took an acknowledgement whose answer was lost on the way to us."""
 
 EXTENSIONS = tuple(
-    f"bot.cogs.{name}" for name in ("generate", "fill", "kontext", "depth", "canny", "redux")
+    f"bot.cogs.{name}"
+    for name in ("generate", "fill", "kontext", "depth", "canny", "redux", "memory")
 )
 
 
 class FluxBot(commands.Bot):
-    """The client, and what its cogs need; `jobs` and `previews` are set before it starts."""
+    """The client, and what its cogs need; what has no value here is set before it starts."""
 
+    executor: Executor
     jobs: Jobs
     previews: MaskPreviews
 

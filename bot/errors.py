@@ -10,6 +10,8 @@ BotError
 │   └── UnusableImage             a file that was attached cannot be worked with
 ├── InferenceError                the request was right, but no picture came of it
 │   ├── ModelUnavailable
+│   ├── NotEnoughSpace            for what `prepare` is to download and store
+│   ├── NotPrepared
 │   ├── OutOfMemory
 │   ├── UnusablePicture
 │   └── WorkerDied
@@ -113,6 +115,27 @@ class ModelUnavailable(InferenceError):
     def __str__(self) -> str:
         repo_id, reason = self.args
         return f"The model {repo_id} could not be loaded: {reason}"
+
+
+class NotEnoughSpace(InferenceError):
+    """A disk cannot take what is to be downloaded and stored."""
+
+    def __init__(self, folder: Path, needed: str, free: str) -> None:
+        super().__init__(folder, needed, free)
+
+    def __str__(self) -> str:
+        folder, needed, free = self.args
+        return (
+            f"This needs {needed} on the disk of {folder}, and {free} are free there. "
+            "Make room, or name fewer tools."
+        )
+
+
+class NotPrepared(InferenceError):
+    """A part could not be stored at 8 bits."""
+
+    def __str__(self) -> str:
+        return f"The {self.args[0]} could not be stored at 8 bits. The log says why."
 
 
 class OutOfMemory(InferenceError):

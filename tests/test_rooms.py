@@ -21,10 +21,14 @@ MODEL_ROOMS = {
     "engine",
     "int8",
     "memory",
+    "parts",
     "pictures",
     "pipelines",
+    "prepare",
     "quantization",
+    "random_weights",
     "sampling",
+    "store",
     "watch",
 }
 

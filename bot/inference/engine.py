@@ -38,7 +38,7 @@ from bot.inference.sampling import (
     truncation_note,
 )
 from bot.inference.tools import TOOLS
-from bot.inference.types import STAGES, Quantization, Request, Result
+from bot.inference.types import STAGES, DeviceMemory, Quantization, Request, Result
 from bot.inference.watch import Report, Watch
 
 _log = logging.getLogger(__name__)
@@ -63,6 +63,10 @@ class Engine:
         self._meter = MemoryMeter(device)
         self._conditions: Kept[Conditions] = Kept(KEPT_CONDITIONS)
         self._embeddings: Kept[_Encoded] = Kept(KEPT_EMBEDDINGS)
+
+    def memory(self) -> DeviceMemory:
+        """Return what is in memory now; another thread may ask, in the middle of a job."""
+        return self._pipelines.memory()
 
     def run(
         self,

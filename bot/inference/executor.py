@@ -23,13 +23,15 @@ from bot.inference.protocol import (
     Cancel,
     Failed,
     Happened,
+    Look,
     Ready,
     Run,
+    Seen,
     Stopped,
     Unable,
     WorkerOptions,
 )
-from bot.inference.types import Progress, Request, Result
+from bot.inference.types import DeviceMemory, Progress, Request, Result
 
 _log = logging.getLogger(__name__)
 
@@ -53,6 +55,10 @@ class Executor(Protocol):
 
     def run(self, request: Request) -> AsyncGenerator[Progress | Result, None]:
         """Yield the progress of a request, then its result; raise BotError when none comes."""
+        ...
+
+    async def memory(self) -> list[DeviceMemory]:
+        """Return what each device holds now, also while it runs something; raise BotError."""
         ...
 
     async def close(self) -> None:
@@ -97,6 +103,10 @@ class LocalExecutor:
                     yield event
         finally:
             self._free.put_nowait(worker)
+
+    async def memory(self) -> list[DeviceMemory]:
+        """Return what each device holds now."""
+        return await asyncio.gather(*(worker.memory() for worker in self._workers))
 
     async def close(self) -> None:
         """End all workers, by force where they do not end by themselves."""
@@ -149,6 +159,21 @@ class Worker:
             del self._inboxes[number]
             if not self._idle.is_set():
                 self._send(Cancel(number))
+
+    async def memory(self) -> DeviceMemory:
+        """Return what the device holds now, also in the middle of a run."""
+        await self.ready()
+        number = next(self._numbers)
+        inbox = self._inboxes[number] = asyncio.Queue()
+        try:
+            self._send(Look(number))
+            answer = await inbox.get()
+        finally:
+            del self._inboxes[number]
+        if isinstance(answer, WorkerDied):
+            raise answer
+        assert isinstance(answer, Seen)
+        return answer.memory
 
     async def ready(self) -> None:
         """Wait for the process to have its device; raise BotError if it ends before that."""
@@ -231,7 +256,7 @@ class Worker:
         finally:
             self._process = None
 
-    def _dispatch(self, message: Ready | Unable | Happened | Stopped | Failed) -> None:
+    def _dispatch(self, message: Ready | Unable | Happened | Stopped | Failed | Seen) -> None:
         if isinstance(message, Unable):
             self._start_failure = message.error
             return
@@ -240,7 +265,8 @@ class Worker:
             self._ready.set()
             self._idle.set()
             return
-        if not (isinstance(message, Happened) and isinstance(message.event, Progress)):
+        goes_on = isinstance(message, Happened) and isinstance(message.event, Progress)
+        if not (goes_on or isinstance(message, Seen)):
             self._idle.set()
         # a run that was cancelled has no inbox any more: what it still says is for nobody
         if inbox := self._inboxes.get(message.number):

@@ -65,6 +65,21 @@ def host_budget(gigabytes: float | None) -> int:
     return int(gigabytes * GB) if gigabytes is not None else psutil.virtual_memory().total * 3 // 4
 
 
+def capacity(device: torch.device) -> tuple[int, int]:
+    """Return the free and the total bytes of a device, of the host where it shares its memory."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)
+    host = psutil.virtual_memory()
+    return host.available, host.total
+
+
+def device_name(device: torch.device) -> str:
+    """Return what people call a device."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return "Apple GPU" if device.type == "mps" else "CPU"
+
+
 class MemoryMeter:
     """Measures the memory of one device over the course of one job.
 
@@ -94,21 +109,17 @@ class MemoryMeter:
     def stats(self, *, weights: Weights, resident: int) -> MemoryStats:
         """Return the measurements since the last reset; `weights` and `resident` are passed on."""
         self.sample()
+        free, total_memory = capacity(self._device)
         if self._device.type == "cuda":
-            free, total_memory = torch.cuda.mem_get_info(self._device)
             peak = torch.cuda.max_memory_allocated(self._device)
             reserved: int | None = torch.cuda.memory_reserved(self._device)
-            name = torch.cuda.get_device_name(self._device)
         else:
-            host = psutil.virtual_memory()
-            free, total_memory = host.available, host.total
             peak = (
                 max(self._highest, _kernel_peak()) if self._device.type == "cpu" else self._highest
             )
             reserved = torch.mps.driver_allocated_memory() if self._device.type == "mps" else None
-            name = "Apple GPU" if self._device.type == "mps" else "CPU"
         return MemoryStats(
-            device=name,
+            device=device_name(self._device),
             peak=peak,
             resident=resident,
             allocated=self._in_use(),

@@ -9,56 +9,39 @@ from __future__ import annotations
 
 import gc
 import logging
-import time
 from collections import OrderedDict
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from pathlib import Path
 
 import torch
 from diffusers import (
     AutoencoderKL,
     DiffusionPipeline,
-    FlowMatchEulerDiscreteScheduler,
     FluxControlPipeline,
     FluxFillPipeline,
     FluxKontextPipeline,
     FluxPipeline,
     FluxPriorReduxPipeline,
-    FluxTransformer2DModel,
 )
-from diffusers.pipelines.flux.modeling_flux import ReduxImageEncoder
-from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 from transformers import (
-    CLIPTextModel,
     CLIPTokenizer,
     DepthAnythingForDepthEstimation,
     DPTImageProcessorPil,
     SiglipImageProcessorPil,
-    SiglipVisionModel,
-    T5EncoderModel,
     T5TokenizerFast,
 )
 
-from bot.errors import ModelUnavailable, OutOfMemory
+from bot.errors import OutOfMemory
 from bot.inference import memory
-from bot.inference.quantization import Loaded, Part, load_quantized
+from bot.inference.parts import DEPTH_ESTIMATOR, Key, Parts, Watch
+from bot.inference.quantization import Loaded, Part
+from bot.inference.repositories import Repositories
+from bot.inference.store import Store
 from bot.inference.tools import DEPTH_REPO, SHARED_REPO, Family, Tool
-from bot.inference.types import Quantization, Weights
+from bot.inference.types import DeviceMemory, Holding, Quantization, Weights
 from bot.units import format_bytes
 
 _log = logging.getLogger(__name__)
-
-
-class Key(NamedTuple):
-    """Names one set of weights: the part of a repository, and how it is quantised.
-
-    The part is the folder, for repositories that have folders.
-    """
-
-    repo_id: str
-    part: str
-    quantization: Quantization
 
 
 _VAE = Key(SHARED_REPO, "vae", "None")
@@ -77,22 +60,6 @@ class Component:
         return self.loaded.part.weights.actual
 
 
-_DEPTH_ESTIMATOR = "depth_estimator"
-
-_MODELS: dict[str, type[Any]] = {
-    "transformer": FluxTransformer2DModel,
-    "text_encoder": CLIPTextModel,
-    "text_encoder_2": T5EncoderModel,
-    "image_encoder": SiglipVisionModel,
-    "image_embedder": ReduxImageEncoder,
-    "vae": AutoencoderKL,
-    _DEPTH_ESTIMATOR: DepthAnythingForDepthEstimation,
-}
-
-_QUANTIZED = frozenset({"transformer", "text_encoder_2", "image_encoder", "image_embedder"})
-"""CLIP is 1 % of the parameters, and the depth estimator a fifth of that; the autoencoder works in
-convolutions: little to save."""
-
 _PIPELINES: dict[str, type[DiffusionPipeline]] = {
     each.__name__: each
     for each in (FluxPipeline, FluxFillPipeline, FluxKontextPipeline, FluxControlPipeline)
@@ -103,8 +70,9 @@ class Pipelines:
     """Owns the components of one device and builds diffusers pipelines from them.
 
     `device_budget` and `host_budget` are bytes of weights. On the CPU and on MPS both are the same
-    memory, and what leaves is dropped at once. A pipeline that a method returns is for one stage:
-    while it is held, its components stay in memory even if they are evicted.
+    memory, and what leaves is dropped at once. In `store_folder` weights are kept at 8 bits. A
+    pipeline that a method returns is for one stage: while it is held, its components stay in
+    memory even if they are evicted.
     """
 
     def __init__(
@@ -117,17 +85,23 @@ class Pipelines:
         host_budget: int,
         token: str | None = None,
         depth_repo_id: str = DEPTH_REPO,
+        store_folder: Path | None = None,
+        watch: Watch | None = None,
+        make_parts: type[Parts] = Parts,
     ) -> None:
         self.family = family
-        self._device = device
-        self._dtype = dtype
+        self.device = device
         self._device_budget = device_budget
         self._host_budget = host_budget if device.type == "cuda" else 0
-        self._token = token
+        self.parts = make_parts(
+            Repositories(family=family, token=token),
+            device=device,
+            dtype=dtype,
+            store=Store(store_folder, dtype) if store_folder else None,
+            **({"watch": watch} if watch else {}),
+        )
         self._depth_repo_id = depth_repo_id
         self._components: OrderedDict[Key, Component] = OrderedDict()  # least recently used first
-        self._processors: dict[tuple[str, str], Any] = {}
-        self._schedulers: dict[str, FlowMatchEulerDiscreteScheduler] = {}
 
     def text_encoders(self, quantization: Quantization) -> tuple[FluxPipeline, list[Part]]:
         """Return a pipeline that can `encode_prompt` and nothing else, and its parts."""
@@ -136,12 +110,12 @@ class Pipelines:
             Key(SHARED_REPO, "text_encoder_2", quantization),
         )
         pipeline = FluxPipeline(
-            scheduler=self._scheduler(SHARED_REPO),
+            scheduler=self.parts.scheduler(SHARED_REPO),
             vae=None,
             text_encoder=clip.module,
-            tokenizer=self._processor(SHARED_REPO, "tokenizer", CLIPTokenizer),
+            tokenizer=self.parts.processor(SHARED_REPO, "tokenizer", CLIPTokenizer),
             text_encoder_2=t5.module,
-            tokenizer_2=self._processor(SHARED_REPO, "tokenizer_2", T5TokenizerFast),
+            tokenizer_2=self.parts.processor(SHARED_REPO, "tokenizer_2", T5TokenizerFast),
             transformer=None,
         )
         return pipeline, [clip.part, t5.part]
@@ -156,7 +130,7 @@ class Pipelines:
         )
         pipeline = FluxPriorReduxPipeline(
             image_encoder=encoder.module,
-            feature_extractor=self._processor(
+            feature_extractor=self.parts.processor(
                 tool.repo_id, "feature_extractor", SiglipImageProcessorPil
             ),
             image_embedder=embedder.module,
@@ -165,8 +139,8 @@ class Pipelines:
 
     def depth_estimator(self) -> tuple[DepthAnythingForDepthEstimation, DPTImageProcessorPil, Part]:
         """Return what tells near from far, and what prepares a picture for it."""
-        (estimator,) = self._acquire(Key(self._depth_repo_id, _DEPTH_ESTIMATOR, "None"))
-        processor = self._processor(self._depth_repo_id, "", DPTImageProcessorPil)
+        (estimator,) = self._acquire(Key(self._depth_repo_id, DEPTH_ESTIMATOR, "None"))
+        processor = self.parts.processor(self._depth_repo_id, "", DPTImageProcessorPil)
         return estimator.module, processor, estimator.part
 
     def denoiser(self, tool: Tool, quantization: Quantization) -> tuple[DiffusionPipeline, Part]:
@@ -179,7 +153,7 @@ class Pipelines:
             keys.append(_VAE)
         transformer, *others = self._acquire(*keys)
         pipeline = _PIPELINES[tool.pipeline](
-            scheduler=self._scheduler(tool.transformer_repo_id),
+            scheduler=self.parts.scheduler(tool.transformer_repo_id),
             vae=others[0].module if others else None,
             text_encoder=None,
             tokenizer=None,
@@ -194,6 +168,31 @@ class Pipelines:
         """Return the autoencoder on the device."""
         (vae,) = self._acquire(_VAE)
         return vae.module, vae.part
+
+    def load_all(self, tool: Tool, quantization: Quantization) -> None:
+        """Bring to the device, one after the other, all that a job of a tool asks for."""
+        self.text_encoders(quantization)
+        if tool.base_repo_id is not None:
+            self.image_prior(tool, quantization)
+        if tool.name == "depth":
+            self.depth_estimator()
+        self.denoiser(tool, quantization)
+        self.autoencoder()
+
+    def keys(self, tool: Tool, quantization: Quantization) -> list[Key]:
+        """Return the keys of all weights that a job of a tool asks for."""
+        keys = [
+            Key(SHARED_REPO, "text_encoder", "None"),
+            Key(SHARED_REPO, "text_encoder_2", quantization),
+            Key(tool.transformer_repo_id, "transformer", quantization),
+            _VAE,
+        ]
+        if tool.base_repo_id is not None:
+            parts = ("image_encoder", "image_embedder")
+            keys += [Key(tool.repo_id, part, quantization) for part in parts]
+        if tool.name == "depth":
+            keys.append(Key(self._depth_repo_id, DEPTH_ESTIMATOR, "None"))
+        return keys
 
     @property
     def has_autoencoder(self) -> bool:
@@ -217,24 +216,52 @@ class Pipelines:
         """The keys of all components in memory, least recently used first."""
         return tuple(self._components)
 
+    def memory(self) -> DeviceMemory:
+        """Return what is in memory now; another thread may ask, in the middle of a job."""
+        free, total = memory.capacity(self.device)
+        return DeviceMemory(
+            device=memory.device_name(self.device),
+            free=free,
+            total=total,
+            budget=self._device_budget,
+            host_budget=self._host_budget,
+            holdings=tuple(
+                Holding(
+                    repo_id=key.repo_id,
+                    part=key.part,
+                    quantization=component.loaded.part.quantization,
+                    on_device=component.on_device,
+                    weights=component.loaded.part.weights,
+                )
+                for key, component in list(self._components.items())
+            ),
+        )
+
     def evict_all(self) -> None:
         """Move everything off the device, as after it ran out of memory."""
         for key in self.resident_keys:
             self._evict(key)
         self._release_cache()
 
+    def drop_all(self) -> None:
+        """Forget everything that is loaded, on the device and beside it."""
+        self._components.clear()
+        self._release_cache()
+
     def _acquire(self, *keys: Key) -> list[Loaded]:
         """Bring components to the device, all together, and mark them as used last."""
         for key in keys:
             if key not in self._components:
-                self._components[key] = Component(self._load(key))
+                # before it is loaded: what goes straight to the device needs the room at once
+                self._make_room(self.parts.expected_bytes(key), keep=keys)
+                self._components[key] = Component(self.parts.load(key), on_device=True)
             self._components.move_to_end(key)
         wanted = [self._components[key] for key in keys]
         try:
             self._make_room(sum(c.bytes for c in wanted if not c.on_device), keep=keys)
             for component in wanted:
                 if not component.on_device:
-                    component.loaded.module.to(self._device)
+                    component.loaded.module.to(self.device)
                     component.on_device = True
         finally:
             self._trim_host()
@@ -276,77 +303,7 @@ class Pipelines:
 
     def _release_cache(self) -> None:
         gc.collect()  # diffusers' pipelines refer to themselves, and so outlive their last use
-        if self._device.type == "cuda":
+        if self.device.type == "cuda":
             torch.cuda.empty_cache()
-        elif self._device.type == "mps":
+        elif self.device.type == "mps":
             torch.mps.empty_cache()
-
-    def _load(self, key: Key) -> Loaded:
-        start = time.perf_counter()
-        name = f"{key.part} of {key.repo_id}"
-
-        def load() -> torch.nn.Module:
-            model: torch.nn.Module = self._from_pretrained(
-                key.repo_id,
-                _MODELS[key.part].from_pretrained,
-                subfolder="" if key.part == _DEPTH_ESTIMATOR else key.part,
-                torch_dtype=self._dtype,
-                use_safetensors=True,
-            )
-            if key.part == "image_encoder":
-                _drop_pooling(model)
-            return model.eval().requires_grad_(False)
-
-        wanted: Quantization = key.quantization if key.part in _QUANTIZED else "None"
-        loaded = load_quantized(name, load, wanted)
-        _log.info("%s: loaded in %.1f s", name, time.perf_counter() - start)
-        return loaded
-
-    def _scheduler(self, repo_id: str) -> FlowMatchEulerDiscreteScheduler:
-        """Return a scheduler of its own for each pipeline: it keeps the state of a run."""
-        if repo_id not in self._schedulers:
-            self._schedulers[repo_id] = self._from_pretrained(
-                repo_id, FlowMatchEulerDiscreteScheduler.from_pretrained, subfolder="scheduler"
-            )
-        return FlowMatchEulerDiscreteScheduler.from_config(self._schedulers[repo_id].config)
-
-    def _processor(self, repo_id: str, part: str, kind: type[Any]) -> Any:
-        """Return a tokenizer, or what prepares images; they hold no weights, and stay."""
-        if (repo_id, part) not in self._processors:
-            self._processors[repo_id, part] = self._from_pretrained(
-                repo_id, kind.from_pretrained, subfolder=part
-            )
-        return self._processors[repo_id, part]
-
-    def _from_pretrained(self, repo_id: str, load: Callable[..., Any], **options: Any) -> Any:
-        """Call `from_pretrained` for a repository of the family; raise ModelUnavailable."""
-        try:
-            return load(self.family.location(repo_id), token=self._token, **options)
-        except OSError as error:
-            raise ModelUnavailable(repo_id, _explain(repo_id, error)) from error
-
-
-def _drop_pooling(encoder: torch.nn.Module) -> None:
-    """Take the pooling head off a SigLIP encoder: Redux reads the patches, and would compute it.
-
-    Its attention reads weights as plain tensors, which quanto's are not.
-    """
-    vision = getattr(encoder, "vision_model", encoder)
-    vision.use_head = False
-    vision.head = torch.nn.Identity()
-
-
-def _explain(repo_id: str, error: BaseException) -> str:
-    causes: list[BaseException] = []
-    cause: BaseException | None = error
-    while cause is not None and cause not in causes:
-        causes.append(cause)
-        cause = cause.__cause__ or cause.__context__
-    if any(isinstance(c, GatedRepoError) or "gated repo" in str(c) for c in causes):
-        return (
-            f"it is gated. The operator accepts its licence at https://huggingface.co/{repo_id} "
-            "and sets HF_TOKEN."
-        )
-    if any(isinstance(c, RepositoryNotFoundError) for c in causes):
-        return "the hub does not know it, or HF_TOKEN has no access to it."
-    return f"{str(error).splitlines()[0] if str(error) else type(error).__name__}"

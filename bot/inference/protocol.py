@@ -10,24 +10,29 @@ import asyncio
 import pickle
 import struct
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
 from bot.errors import BotError
 from bot.inference.tools import DEPTH_REPO, FamilyName
-from bot.inference.types import Progress, Request, Result
+from bot.inference.types import DeviceMemory, Progress, Request, Result
 
 _LENGTH = struct.Struct(">I")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WorkerOptions:
-    """What a worker needs to know of the settings; memory in gigabytes, None for what there is."""
+    """What a worker needs to know of the settings; memory in gigabytes, None for what there is.
+
+    In `store_folder` quantised weights are kept for the next start.
+    """
 
     family: FamilyName
     device: str = "auto"
     gpu_memory_gb: float | None = None
     host_memory_gb: float | None = None
     depth_model: str = DEPTH_REPO
+    store_folder: Path | None = None
     hf_token: str | None = field(default=None, repr=False)
     log_level: str = "INFO"
     log_format: Literal["text", "json"] = "text"
@@ -44,6 +49,13 @@ class Run:
 @dataclass(frozen=True, slots=True)
 class Cancel:
     """Bot to worker: stop this run at the next step."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """Bot to worker: say what is in memory; it is answered at once, also in the middle of a run."""
 
     number: int
 
@@ -81,6 +93,14 @@ class Failed:
     error: Exception
     traceback: str
     fatal: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """Worker to bot: what is in memory."""
+
+    number: int
+    memory: DeviceMemory
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ import torch
 from optimum.quanto import freeze, qint8, quantize
 from optimum.quanto.nn import QModuleMixin
 
+from bot.errors import BotError
 from bot.inference.memory import weigh
 from bot.inference.types import Quantization, Weights
 from bot.units import format_bytes
@@ -39,45 +40,75 @@ class Loaded:
 
 
 def load_quantized(
-    name: str, load: Callable[[], torch.nn.Module], quantization: Quantization
+    name: str,
+    load: Callable[[], torch.nn.Module],
+    quantization: Quantization,
+    fetch: Callable[[], torch.nn.Module] | None = None,
 ) -> Loaded:
-    """Load a module and quantise its linear layers to qint8, unless `quantization` is "None".
+    """Load a module with its linear layers at qint8, unless `quantization` is "None".
 
-    Quantising works in place, so after a failure the module is loaded a second time, in full
-    precision. Weights that come quantised are left as they are.
+    `fetch` returns the quantised module, by default what `load` returns is quantised. When that
+    fails the module is loaded in full precision. Weights that come quantised are left as they are.
     """
-    module = load()
     if quantization == "None":
-        return Loaded(module=module, part=Part(weights=weigh(module), quantization="None"))
-    if is_quantized(module):
-        return Loaded(module=module, part=Part(weights=weigh(module), quantization="8-bit"))
-    before, start = weigh(module), time.perf_counter()
+        return _in_full_precision(load())
+    start = time.perf_counter()
     try:
-        quantize(module, weights=qint8)
-        freeze(module)
+        module = fetch() if fetch else quantized(load())
+    except BotError:
+        raise
     except Exception as error:
         # whatever quanto, the compiler or the driver failed with, the job goes on without it
         _log.exception("%s: 8-bit quantisation failed, going on in full precision", name)
-        del module
-        module = load()
-        part = Part(
-            weights=weigh(module),
-            quantization="None",
-            fallback_reason=f"quantising {name} failed ({type(error).__name__}: {error})",
+        reason = f"quantising {name} failed ({type(error).__name__}: {error})"
+    else:
+        weights = weigh(module)
+        _log.info(
+            "%s: %s -> %s at 8 bits (-%.1f %%) in %.1f s",
+            name,
+            format_bytes(weights.bfloat16),
+            format_bytes(weights.actual),
+            100 * weights.saved_against("bfloat16"),
+            time.perf_counter() - start,
         )
-        return Loaded(module=module, part=part)
-    after = weigh(module)
-    _log.info(
-        "%s: %s -> %s at 8 bits (-%.1f %%) in %.1f s",
-        name,
-        format_bytes(before.actual),
-        format_bytes(after.actual),
-        100 * (1 - after.actual / before.actual),
-        time.perf_counter() - start,
-    )
-    return Loaded(module=module, part=Part(weights=after, quantization="8-bit"))
+        return Loaded(module=module, part=Part(weights=weights, quantization="8-bit"))
+    # outside of the handler, whose traceback would keep the half-quantised module alive
+    return _in_full_precision(load(), reason)
+
+
+def quantized(module: torch.nn.Module) -> torch.nn.Module:
+    """Quantise the linear layers of a module in place, unless they are, and return it."""
+    if not is_quantized(module):
+        quantize(module, weights=qint8)
+        freeze(module)
+    return module
 
 
 def is_quantized(module: torch.nn.Module) -> bool:
     """Tell whether any layer of `module` is a quanto layer already."""
     return any(isinstance(m, QModuleMixin) for m in module.modules())
+
+
+def skeleton(empty: torch.nn.Module) -> torch.nn.Module:
+    """Turn the linear layers of a module without weights into layers that await theirs at qint8."""
+    quantize(empty, weights=qint8)
+    return empty
+
+
+def expected_bytes(module: torch.nn.Module) -> int:
+    """Return what a module without weights will take: a quantised layer one byte a weight.
+
+    The scale of each row comes on top, and quanto's two scales of activations, which stay 1.
+    """
+    total = weigh(module).actual
+    for layer in module.modules():
+        if isinstance(layer, QModuleMixin):
+            weight = layer.weight
+            total -= weight.numel() * (weight.element_size() - 1)
+            total += weight.shape[0] * weight.element_size()
+    return total
+
+
+def _in_full_precision(module: torch.nn.Module, reason: str | None = None) -> Loaded:
+    part = Part(weights=weigh(module), quantization="None", fallback_reason=reason)
+    return Loaded(module=module, part=part)

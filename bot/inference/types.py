@@ -137,6 +137,32 @@ class MemoryStats:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Holding:
+    """One part of a model that is in memory, on the device or beside it."""
+
+    repo_id: str
+    part: str
+    quantization: Quantization
+    on_device: bool
+    weights: Weights
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DeviceMemory:
+    """What a device holds now; sizes in bytes, the least recently used holding first.
+
+    `budget` is what weights may take on the device, `host_budget` beside it.
+    """
+
+    device: str
+    free: int
+    total: int
+    budget: int
+    host_budget: int
+    holdings: tuple[Holding, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Result:
     """The pictures of a request as PNG bytes, and how they came about.
 

@@ -11,7 +11,8 @@ import signal
 import sys
 import threading
 import traceback
-from typing import TYPE_CHECKING, BinaryIO
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from bot.errors import BotError
 from bot.inference import protocol
@@ -19,8 +20,10 @@ from bot.inference.protocol import (
     Cancel,
     Failed,
     Happened,
+    Look,
     Ready,
     Run,
+    Seen,
     Stopped,
     Unable,
     WorkerError,
@@ -30,10 +33,16 @@ from bot.logs import configure_logging
 
 if TYPE_CHECKING:
     from bot.inference.engine import Engine
+    from bot.inference.pipelines import Pipelines
 
 
 class Inbox:
-    """Reads messages in a thread of its own, so that a cancel arrives while a step runs."""
+    """Reads messages in a thread of its own, so that a cancel arrives while a step runs.
+
+    `look` answers who wants to see the memory, from that thread.
+    """
+
+    look: Callable[[Look], None]
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
@@ -61,6 +70,8 @@ class Inbox:
                     self._runs.put(message)
                 elif isinstance(message, Cancel):
                     self._cancelled.add(message.number)
+                elif isinstance(message, Look):
+                    self.look(message)
         finally:
             # the bot is gone or closes us; the main thread may be deep inside a kernel
             os._exit(0)
@@ -71,11 +82,13 @@ class Outbox:
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
+        self._turn = threading.Lock()
 
     def send(self, message: object) -> None:
-        """Write one message and flush it."""
-        self._stream.write(protocol.pack(message))
-        self._stream.flush()
+        """Write one message and flush it; any thread may."""
+        with self._turn:
+            self._stream.write(protocol.pack(message))
+            self._stream.flush()
 
 
 def take_standard_output() -> BinaryIO:
@@ -87,31 +100,42 @@ def take_standard_output() -> BinaryIO:
 
 def build_engine(options: WorkerOptions) -> tuple[Engine, str]:
     """Import torch, choose the device and return the engine on it, with the device's name."""
+    pipelines = build_pipelines(options)
+
+    from bot.inference.engine import Engine
+
+    return Engine(pipelines, pipelines.device), str(pipelines.device)
+
+
+def build_pipelines(options: WorkerOptions, **more: Any) -> Pipelines:
+    """Import torch, choose the device and return the pipelines for it; `more` is for them."""
     from bot.inference.devices import choose_device, choose_dtype, quiet_libraries
 
     quiet_libraries()  # before their import: it is then that they give advice
 
-    from bot.inference.engine import Engine
     from bot.inference.memory import device_budget, host_budget
     from bot.inference.pipelines import Pipelines
     from bot.inference.tools import DEPTH_REPO, FAMILIES
 
     device = choose_device(options.device)
-    pipelines = Pipelines(
-        FAMILIES[options.family],
+    return Pipelines(
+        more.pop("family", FAMILIES[options.family]),
         device=device,
         dtype=choose_dtype(device),
         device_budget=device_budget(device, options.gpu_memory_gb),
         host_budget=host_budget(options.host_memory_gb),
         token=options.hf_token,
+        store_folder=options.store_folder,
         # the built-in family has one of its own
         depth_repo_id=options.depth_model if options.family == "flux" else DEPTH_REPO,
+        **more,
     )
-    return Engine(pipelines, device), str(device)
 
 
-def serve(engine: Engine, inbox: Inbox, outbox: Outbox) -> None:
+def serve(engine: Engine, device: str, inbox: Inbox, outbox: Outbox) -> None:
     """Run what comes in, one after the other, until the process is ended."""
+    inbox.look = lambda look: outbox.send(Seen(look.number, engine.memory()))
+    outbox.send(Ready(device))
     while True:
         run = inbox.next_run()
         message = outcome(engine, run, inbox, outbox)
@@ -157,8 +181,7 @@ def main() -> None:
     except BotError as error:
         outbox.send(Unable(error))
         sys.exit(1)
-    outbox.send(Ready(device))
-    serve(engine, inbox, outbox)
+    serve(engine, device, inbox, outbox)
 
 
 if __name__ == "__main__":

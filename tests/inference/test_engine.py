@@ -16,6 +16,7 @@ from bot.errors import ModelUnavailable, OutOfMemory, UnusablePicture
 from bot.inference import engine as engine_module
 from bot.inference import pictures, quantization, watch
 from bot.inference.engine import Engine
+from bot.inference.parts import Parts
 from bot.inference.pipelines import Pipelines
 from bot.inference.types import Progress, Result
 from bot.inference.watch import Cancelled
@@ -96,7 +97,7 @@ def test_a_second_job_of_the_same_tool_loads_and_quantises_nothing(
     def fail(*_: Any, **__: Any) -> None:
         raise AssertionError("loaded or quantised again")
 
-    monkeypatch.setattr(Pipelines, "_from_pretrained", fail)
+    monkeypatch.setattr(Parts, "load", fail)
     monkeypatch.setattr(quantization, "quantize", fail)
     engine.run(ask(seed=8))
 

@@ -9,7 +9,8 @@ import torch
 
 from bot.errors import OutOfMemory
 from bot.inference.engine import Engine
-from bot.inference.pipelines import Key, Pipelines
+from bot.inference.parts import Key, Parts
+from bot.inference.pipelines import Pipelines
 from bot.inference.quantization import Loaded
 from bot.inference.tools import TOOLS
 
@@ -60,9 +61,9 @@ def test_what_is_evicted_leaves_memory_in_the_course_of_the_job(
     largest = max(part.bytes for part in everything()._components.values())
     pipelines = make_pipelines(device_budget=largest)
     modules: dict[str, weakref.ref[torch.nn.Module]] = {}
-    load, alive = Pipelines._load, list[set[str]]()
+    load, alive = Parts.load, list[set[str]]()
 
-    def note(self: Pipelines, key: Key) -> Loaded:
+    def note(self: Parts, key: Key) -> Loaded:
         loaded = load(self, key)
         modules[key.part] = weakref.ref(loaded.module)
         return loaded
@@ -70,7 +71,7 @@ def test_what_is_evicted_leaves_memory_in_the_course_of_the_job(
     def look(_: object) -> None:
         alive.append({part for part, module in modules.items() if module() is not None})
 
-    monkeypatch.setattr(Pipelines, "_load", note)
+    monkeypatch.setattr(Parts, "load", note)
     Engine(pipelines, CPU).run(ask(), report=look)
     # each stage has had what it needs, and in the end the autoencoder is alone
     assert alive[0] == set()
@@ -131,7 +132,7 @@ def test_what_leaves_the_device_waits_in_host_memory_and_comes_back(
     two_tiers.denoiser(TOOLS["schnell"], "8-bit")
     assert [key.repo_id for key in two_tiers.resident_keys] == ["black-forest-labs/FLUX.1-schnell"]
     assert len(two_tiers.loaded) == 2
-    monkeypatch.setattr(Pipelines, "_from_pretrained", None)  # nothing is read from disk again
+    monkeypatch.setattr(Parts, "load", None)  # nothing is read from disk again
     two_tiers.denoiser(TOOLS["dev"], "8-bit")
     assert [key.repo_id for key in two_tiers.resident_keys] == ["black-forest-labs/FLUX.1-dev"]
 

@@ -1,0 +1,87 @@
+"""`/memory`: what is on each device, what waits beside it, and what 8 bits saved."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import discord
+from discord import app_commands
+from discord.ext import commands
+
+from bot.client import FluxBot
+from bot.cogs._submit import acknowledge
+from bot.inference.types import DeviceMemory, Holding
+from bot.messages import ACCENT, FIELD_LIMIT
+from bot.units import format_bytes
+
+PARTS = {
+    "transformer": "transformer",
+    "text_encoder": "CLIP",
+    "text_encoder_2": "T5",
+    "image_encoder": "SigLIP",
+    "image_embedder": "embedder",
+    "vae": "autoencoder",
+    "depth_estimator": "depth estimator",
+}
+
+
+class Memory(commands.Cog):
+    """The command `/memory`."""
+
+    @app_commands.command()
+    async def memory(self, interaction: discord.Interaction[FluxBot]) -> None:
+        """See what is on each GPU, and what 8 bits saved there."""
+        await acknowledge(interaction, private=True)
+        devices = await interaction.client.executor.memory()
+        await interaction.edit_original_response(embeds=[report(device) for device in devices])
+
+
+def report(memory: DeviceMemory) -> discord.Embed:
+    """Return what a device holds as people read it."""
+    here = [each for each in memory.holdings if each.on_device]
+    beside = [each for each in memory.holdings if not each.on_device]
+    used = sum(each.weights.actual for each in here)
+    embed = discord.Embed(
+        title=memory.device,
+        colour=ACCENT,
+        description=(
+            f"{format_bytes(used)} of weights, {format_bytes(memory.budget)} allowed. "
+            f"{format_bytes(memory.free)} of {format_bytes(memory.total)} are free."
+        ),
+    )
+    embed.add_field(name="Ready", value=_lines(here) or "nothing yet", inline=False)
+    if beside:
+        embed.add_field(name="Waiting in host memory", value=_lines(beside), inline=False)
+    quantized = [each for each in memory.holdings if each.quantization == "8-bit"]
+    if quantized:
+        embed.add_field(name="8 bits", value=_savings(quantized), inline=False)
+    return embed
+
+
+def _lines(holdings: Sequence[Holding]) -> str:
+    """Return one line for each holding, what was used last first, as far as a field goes."""
+    text = ""
+    for each in reversed(holdings):
+        name = each.repo_id.rpartition("/")[2]
+        line = f"{PARTS[each.part]} of {name} · {format_bytes(each.weights.actual)}"
+        line += " · 8-bit\n" if each.quantization == "8-bit" else "\n"
+        if len(text) + len(line) > FIELD_LIMIT - 1:
+            return f"{text}…"
+        text += line
+    return text
+
+
+def _savings(quantized: Sequence[Holding]) -> str:
+    actual = sum(each.weights.actual for each in quantized)
+    bfloat16 = sum(each.weights.bfloat16 for each in quantized)
+    float32 = sum(each.weights.float32 for each in quantized)
+    return (
+        f"{format_bytes(actual)} instead of {format_bytes(bfloat16)} in bf16 "
+        f"(−{1 - actual / bfloat16:.0%}) or {format_bytes(float32)} in fp32 "
+        f"(−{1 - actual / float32:.0%})".replace("%", " %")
+    )
+
+
+async def setup(bot: FluxBot) -> None:
+    """Add the cog; called by `load_extension`."""
+    await bot.add_cog(Memory())
