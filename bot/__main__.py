@@ -47,6 +47,34 @@ def build_parser() -> argparse.ArgumentParser:
     playground.add_argument(
         "--save", type=Path, metavar="DIR", help="with --once: where to save the pictures"
     )
+    preparing = commands.add_parser(
+        "prepare", help="download and quantise the models ahead of time, and try that they load"
+    )
+    preparing.add_argument(
+        "tools", nargs="*", metavar="TOOL", help="schnell, dev, krea, fill, ... (default: all)"
+    )
+    preparing.add_argument(
+        "--keep-originals",
+        action="store_true",
+        help="keep the weights in full precision, which `quantization: None` needs",
+    )
+    benchmark = commands.add_parser(
+        "benchmark", help="measure each tool on this machine, in full precision and at 8 bits"
+    )
+    benchmark.add_argument("--tools", nargs="+", default=[], metavar="TOOL", help="default: all")
+    benchmark.add_argument(
+        "--sizes", nargs="+", default=["square"], metavar="SIZE", help="of /generate (square)"
+    )
+    benchmark.add_argument("--steps", type=int, help="default: those of the tool")
+    benchmark.add_argument("--runs", type=int, default=3, help="pictures of each (default: 3)")
+    benchmark.add_argument(
+        "--random-weights",
+        action="store_true",
+        help="build the full-size models without download: real speed and memory, no pictures",
+    )
+    benchmark.add_argument(
+        "--out", type=Path, metavar="DIR", help="where to write table, JSON and pictures"
+    )
     return parser
 
 
@@ -73,8 +101,26 @@ def _dispatch(options: argparse.Namespace) -> int:
     settings = load_settings()
     if options.command == "playground":
         return _playground(settings, options)
+    if options.command == "prepare":
+        return _prepare(settings, options)
+    if options.command == "benchmark":
+        return _benchmark(settings, options)
     configure_logging(settings.log_level, settings.log_format)
     return asyncio.run(_run(settings))
+
+
+def _prepare(settings: Settings, options: argparse.Namespace) -> int:
+    from bot.application import worker_options
+    from bot.inference.devices import quiet_libraries
+    from bot.logs import configure_logging
+
+    configure_logging("WARNING", settings.log_format)
+    quiet_libraries()  # before their import: it is then that they give advice
+
+    from bot.inference.prepare import prepare
+
+    prepare(worker_options(settings), options.tools, keep_originals=options.keep_originals)
+    return 0
 
 
 def _playground(settings: Settings, options: argparse.Namespace) -> int:
@@ -89,6 +135,27 @@ def _playground(settings: Settings, options: argparse.Namespace) -> int:
     from bot.playground.browser import serve
 
     asyncio.run(serve(settings, port=options.port, open_browser=not options.no_browser))
+    return 0
+
+
+def _benchmark(settings: Settings, options: argparse.Namespace) -> int:
+    from bot.application import worker_options
+    from bot.inference.devices import quiet_libraries
+    from bot.logs import configure_logging
+
+    configure_logging("WARNING", settings.log_format)
+    quiet_libraries()
+
+    from bot.inference.benchmark import Plan, benchmark
+
+    plan = Plan(
+        tools=options.tools,
+        sizes=options.sizes,
+        steps=options.steps,
+        runs=max(1, options.runs),
+        random_weights=options.random_weights,
+    )
+    benchmark(worker_options(settings), plan, options.out)
     return 0
 
 

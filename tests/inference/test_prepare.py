@@ -1,0 +1,182 @@
+"""`python -m bot prepare` against a hub of our own that has the tiny models."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import sys
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from bot.inference.prepare import delete_originals
+from bot.inference.store import Source
+from bot.inference.tools import FAMILIES
+from tests.hub import Hub, serve_hub
+
+TINY = FAMILIES["tiny"].folder
+assert TINY is not None
+
+PAINT = """
+import sys
+from pathlib import Path
+from bot.inference.protocol import WorkerOptions
+from bot.inference.requests import text_to_image
+from bot.inference.tools import FAMILIES
+from bot.inference.worker import build_engine
+
+options = WorkerOptions(family="flux", device="cpu", store_folder=Path(sys.argv[1]))
+size = {"size": "small square", "steps": 1}
+request = text_to_image(FAMILIES["flux"], model="schnell", prompt="a star", seed=1, **size)
+result = build_engine(options)[0].run(request)
+assert result.fallback_reason is None, result.fallback_reason
+print(result.size, result.quantization)
+"""
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A machine that has nothing yet but the program, and knows one hub."""
+
+    hub: Hub
+    home: Path
+
+    @property
+    def weights(self) -> Path:
+        return self.home / "data" / "weights"
+
+    @property
+    def originals(self) -> list[str]:
+        """The files of weights in the hub's cache, by repository and folder."""
+        found = (self.home / "hf" / "hub").glob("models--*/snapshots/*/*/*.safetensors")
+        return sorted(f"{f.parts[-5].rpartition('--')[2]}/{f.parts[-2]}" for f in found)
+
+    async def run(self, *arguments: str, offline: bool = False) -> tuple[int, str]:
+        """Run Python and return the exit code, and what was printed."""
+        environment = os.environ | {
+            "HF_ENDPOINT": self.hub.url,
+            "HF_HOME": str(self.home / "hf"),
+            "HF_HUB_OFFLINE": "1" if offline else "0",
+            "HF_HUB_DISABLE_XET": "1",
+            "FLUX_MODELS": "flux",
+            "DEVICE": "cpu",
+            "DATA_DIR": str(self.home / "data"),
+            "OMP_WAIT_POLICY": "PASSIVE",
+        }
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            *arguments,
+            env=environment,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        output, _ = await asyncio.wait_for(process.communicate(), timeout=120)
+        assert process.returncode is not None
+        return process.returncode, output.decode()
+
+    async def prepare(self, *arguments: str) -> tuple[int, str]:
+        return await self.run("-m", "bot", "prepare", *arguments)
+
+
+@pytest.fixture
+async def machine(tmp_path: Path) -> AsyncIterator[Machine]:
+    async with serve_hub(Path(TINY)) as hub:
+        yield Machine(hub, tmp_path)
+
+
+async def test_what_is_prepared_paints_without_hub_and_originals(machine: Machine) -> None:
+    code, output = await machine.prepare("schnell")
+    assert code == 0, output
+    assert "FLUX.1 schnell is ready." in output
+    assert "deleted; 8 bits do without them" in output
+    assert machine.originals == ["FLUX.1-schnell/text_encoder", "FLUX.1-schnell/vae"]
+    machine.hub.sent.clear()
+    code, output = await machine.run("-c", PAINT, str(machine.weights), offline=True)
+    assert code == 0, output
+    assert output.splitlines()[-1] == "(512, 512) 8-bit"
+    code, output = await machine.prepare("schnell")
+    assert code == 0, output
+    assert machine.hub.sent == []
+
+
+async def test_originals_stay_for_those_who_want_full_precision(machine: Machine) -> None:
+    code, output = await machine.prepare("schnell", "--keep-originals")
+    assert code == 0, output
+    assert "FLUX.1-schnell/transformer" in machine.originals
+    assert "deleted" not in output
+
+
+async def test_after_a_broken_download_what_is_there_is_not_downloaded_again(
+    machine: Machine,
+) -> None:
+    machine.hub.breaks_off = "FLUX.1-schnell/transformer"
+    code, output = await machine.prepare("schnell")
+    assert code == 1
+    assert output.splitlines()[-1].startswith("The model black-forest-labs/FLUX.1-schnell ")
+    assert "Traceback" not in output
+    assert "FLUX.1-schnell/text_encoder_2" in machine.hub.sent
+    machine.hub.breaks_off = None
+    machine.hub.sent.clear()
+    code, output = await machine.prepare("schnell")
+    assert code == 0, output
+    assert machine.hub.sent == ["FLUX.1-schnell/transformer", "FLUX.1-schnell/vae"]
+
+
+async def test_a_gated_model_says_what_the_operator_does(machine: Machine) -> None:
+    machine.hub.gated = True
+    code, output = await machine.prepare("schnell")
+    assert code == 1
+    assert "accepts its licence at" in output.splitlines()[-1]
+
+
+async def test_a_disk_without_room_is_noticed_before_anything_is_downloaded(
+    machine: Machine, tmp_path: Path
+) -> None:
+    program = tmp_path / "full.py"
+    program.write_text(
+        "import shutil, sys\n"
+        "from collections import namedtuple\n"
+        "Usage = namedtuple('Usage', 'total used free')\n"
+        "shutil.disk_usage = lambda path: Usage(10**9, 0, 10**9)\n"
+        "from bot.__main__ import main\n"
+        "sys.exit(main(['prepare', 'schnell']))\n"
+    )
+    code, output = await machine.run(str(program))
+    assert code == 1
+    assert "1.0 GB are free there. Make room, or name fewer tools." in output.splitlines()[-1]
+    assert machine.hub.sent == []
+
+
+async def test_an_unknown_tool_is_refused_in_one_sentence(machine: Machine) -> None:
+    code, output = await machine.prepare("pencil")
+    assert code == 1
+    assert "pencil" in output.splitlines()[-1]
+    assert "Traceback" not in output
+
+
+def test_an_original_that_another_revision_uses_is_left(tmp_path: Path) -> None:
+    repository = tmp_path / "models--me--mine"
+    blob = repository / "blobs" / "abc"
+    blob.parent.mkdir(parents=True)
+    blob.write_bytes(b"12345")
+    folders = [repository / "snapshots" / (c * 40) / "transformer" for c in "ab"]
+    for folder in folders:
+        folder.mkdir(parents=True)
+        (folder / "model.safetensors").symlink_to(blob)
+    first, second = (
+        Source(repo_id="me/mine", part="transformer", folder=folder) for folder in folders
+    )
+    assert delete_originals(first) == 0
+    assert blob.exists()
+    assert delete_originals(second) == 5
+    assert not blob.exists()
+
+
+def test_weights_outside_of_the_cache_are_never_deleted(tmp_path: Path) -> None:
+    folder = tmp_path / "transformer"
+    shutil.copytree(Path(TINY) / "FLUX.1-schnell" / "transformer", folder)
+    assert delete_originals(Source(repo_id="me/mine", part="transformer", folder=folder)) == 0
+    assert list(folder.glob("*.safetensors"))
