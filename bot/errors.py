@@ -141,14 +141,12 @@ class NotPrepared(InferenceError):
 class OutOfMemory(InferenceError):
     """The device has no room for the model or for the picture."""
 
-    def __init__(self, needed: str) -> None:
-        super().__init__(needed)
+    def __init__(self, needed: str, advice: str) -> None:
+        super().__init__(needed, advice)
 
     def __str__(self) -> str:
-        return (
-            f"The memory of the device is not enough {self.args[0]}. "
-            "Try a smaller size, a lower count, or `quantization: 8-bit`."
-        )
+        needed, advice = self.args
+        return f"The memory of the device is not enough {needed}. {advice}"
 
 
 class UnusablePicture(InferenceError):

@@ -108,10 +108,12 @@ async def test_progress_is_passed_on(queue: Queue) -> None:
 
 async def test_a_failure_is_told_and_the_next_job_runs(queue: Queue) -> None:
     first, second = await queue.submit(1), await queue.submit(2)
-    queue.executor.events.put_nowait(OutOfMemory("for this"))
+    queue.executor.events.put_nowait(OutOfMemory("for this", "Wait."))
     queue.let_finish(second)
     await queue.jobs.idle()
-    assert queue.mailbox.of(first)[-1] == Ended(state="failed", text=str(OutOfMemory("for this")))
+    assert queue.mailbox.of(first)[-1] == Ended(
+        state="failed", text=str(OutOfMemory("for this", "Wait."))
+    )
     assert await queue.state(first) == "failed"
     assert await queue.state(second) == "delivered"
 

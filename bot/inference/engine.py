@@ -98,11 +98,20 @@ class Engine:
             if not is_out_of_memory(error):
                 raise
             self._clear_device()
-            raise OutOfMemory(f"for {_extent(request)}") from error
+            raise OutOfMemory(f"for {_extent(request)}", self._advice(request)) from error
 
     def _clear_device(self) -> None:
         self._embeddings.clear()
         self._pipelines.evict_all()
+
+    def _advice(self, request: Request) -> str:
+        """Return what would take less memory than a request."""
+        if request.quantization == "None":
+            return "Use `quantization: 8-bit`."
+        width, height = self._pipelines.family.pixels("small square")
+        if request.width and request.height and request.width * request.height > width * height:
+            return f"Try `size: small square`, {width}×{height} pixels."
+        return "The operator lowers GPU_MEMORY_GB, so that weights leave more room for the picture."
 
     def _make(self, request: Request, watch: Watch) -> Result:
         conditions = self._annotate(request, watch)
@@ -340,7 +349,7 @@ def _enlargement_note(conditions: Conditions) -> tuple[str, ...]:
 
 
 def _extent(request: Request) -> str:
-    """Return how much a request asks for, in words."""
+    """Return how large a picture a request asks for; several are made one after the other."""
     if request.width is None:
-        return f"{request.count} × the size of the image"
-    return f"{request.count} × {request.width}×{request.height} pixels"
+        return "a picture of the size of the image"
+    return f"{request.width}×{request.height} pixels"

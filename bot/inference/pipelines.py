@@ -276,8 +276,17 @@ class Pipelines:
         if self.resident.actual + needed > self._device_budget:
             raise OutOfMemory(
                 f"for the model: {format_bytes(self.resident.actual + needed)} of weights, "
-                f"{format_bytes(self._device_budget)} allowed"
+                f"{format_bytes(self._device_budget)} allowed",
+                self._advice(keep),
             )
+
+    def _advice(self, keys: tuple[Key, ...]) -> str:
+        """Return what would fit where these weights do not."""
+        eight_bit = [key._replace(quantization="8-bit") for key in keys]
+        size = sum(self.parts.expected_bytes(key) for key in eight_bit)
+        if list(keys) != eight_bit and size <= self._device_budget:
+            return f"Use `quantization: 8-bit`, which takes {format_bytes(size)}."
+        return "The operator needs a larger GPU, or raises GPU_MEMORY_GB if this one has more."
 
     def _evict(self, key: Key, *, arriving: tuple[Key, ...] = ()) -> None:
         """Move a component to host memory, or drop it; what is `arriving` there stays."""

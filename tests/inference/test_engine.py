@@ -200,7 +200,8 @@ def test_a_black_picture_is_made_once_more_in_full_precision(
 
 
 @pytest.mark.parametrize(
-    "shortage", [OutOfMemory("for the model"), torch.OutOfMemoryError("CUDA out of memory")]
+    "shortage",
+    [OutOfMemory("for the model", "Wait."), torch.OutOfMemoryError("CUDA out of memory")],
 )
 def test_a_black_picture_that_was_asked_for_is_kept_when_full_precision_has_no_room(
     engine: Engine,
@@ -269,8 +270,13 @@ def test_out_of_memory_twice_is_a_sentence_and_the_next_job_works(
 
     with monkeypatch.context() as patch:
         patch.setattr(engine_module, "denoise", short)
-        with pytest.raises(OutOfMemory, match="for 2 × 128×128 pixels"):
-            engine.run(ask(count=2))
+        for options, advice in (
+            ({"quantization": "None"}, "Use `quantization: 8-bit`."),
+            ({}, "Try `size: small square`, 64×64 pixels."),
+            ({"size": "small square"}, "The operator lowers GPU_MEMORY_GB"),
+        ):
+            with pytest.raises(OutOfMemory, match=f"pixels. {advice}"):
+                engine.run(ask(**options))
     engine.run(ask())
 
 

@@ -87,9 +87,13 @@ def test_a_small_budget_gives_the_same_picture() -> None:
     assert tight.run(ask()).images == roomy.images
 
 
-def test_a_model_that_does_not_fit_at_all_is_refused_with_figures() -> None:
-    with pytest.raises(OutOfMemory, match=r"MB of weights, 1\.0 MB allowed"):
+def test_a_model_that_does_not_fit_at_all_is_refused_with_figures_and_what_would() -> None:
+    with pytest.raises(OutOfMemory, match=r"MB of weights, 1\.0 MB allowed\. The operator needs"):
         Engine(make_pipelines(device_budget=10**6), CPU).run(ask())
+    engine = Engine(make_pipelines(device_budget=5 * 10**6), CPU)
+    with pytest.raises(OutOfMemory, match=r"Use `quantization: 8-bit`, which takes 2\.9 MB"):
+        engine.run(ask(quantization="None"))
+    engine.run(ask())
 
 
 def test_after_evicting_all_nothing_is_resident(engine: Engine, pipelines: Pipelines) -> None:

@@ -212,7 +212,7 @@ async def test_without_its_packages_it_says_how_to_install_them(
 
 async def test_a_job_that_fails_raises_its_sentence(settings: Settings) -> None:
     executor = HeldExecutor()
-    failure = OutOfMemory("for this picture")
+    failure = OutOfMemory("for this picture", "Wait.")
     executor.events.put_nowait(failure)
     async with simulation(settings, executor) as room:
         with pytest.raises(BotError) as raised:
