@@ -50,14 +50,16 @@ def encode(pipeline: FluxPipeline, prompt: str, max_sequence_length: int) -> Emb
 def encode_images(
     prior: FluxPriorReduxPipeline, images: Sequence[Image.Image], strength: float
 ) -> torch.Tensor:
-    """Return the tokens (1, patches, 4096) of RGB images: their mean, times `strength`.
+    """Return the tokens (1, images · patches, 4096) of RGB images one after the other.
 
-    The weighted sum of diffusers' FluxPriorReduxPipeline, whose weights would scale the words, too.
+    `strength` scales them, and not the words, as the weights of diffusers' FluxPriorReduxPipeline
+    do. That adds up the tokens of several images, which gave neither image's colours in four of
+    five blends; side by side the transformer attends to each, as in ComfyUI's chained style models.
     """
     device = prior.image_encoder.device
     hidden_states = prior.encode_image(list(images), device, 1)
     tokens: torch.Tensor = prior.image_embedder(hidden_states).image_embeds
-    return strength * tokens.mean(dim=0, keepdim=True)
+    return strength * tokens.flatten(0, 1)[None]
 
 
 def steer(

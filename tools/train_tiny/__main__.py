@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -41,7 +42,8 @@ def main() -> None:
     diffusers.utils.logging.disable_progress_bar()
     transformers.utils.logging.disable_progress_bar()
     arguments.out.mkdir(parents=True, exist_ok=True)
-    studio = Studio(arguments.out, TOY if arguments.toy else FULL)
+    scale = TOY if arguments.toy else FULL
+    studio = Studio(arguments.out, replace(scale, lessons=arguments.lessons or scale.lessons))
     for stage in arguments.stages:
         with timed(f"stage {stage}"):
             if stage == "save":
@@ -69,6 +71,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--refine", action="store_true", help="go on from the stage's own earlier result"
     )
+    parser.add_argument("--lessons", type=int, help="a tool's lessons, fewer without a GPU")
     parser.add_argument("--toy", action="store_true", help="a few steps of each, to try the code")
     return parser.parse_args()
 
@@ -80,7 +83,10 @@ def run_stage(stage: str, studio: Studio, seconds: float | None, refine: bool) -
         build_tokenizers(studio.folder)
     elif stage in OTHER_STAGES:
         train_other, own_seconds = OTHER_STAGES[stage]
-        train_other(studio, Budget(seconds=seconds or own_seconds, steps=studio.scale.steps))
+        budget = Budget(seconds=seconds or own_seconds, steps=studio.scale.steps)
+        if stage == "redux":
+            train_other = partial(train_redux, refine=refine)
+        train_other(studio, budget)
     else:
         recipe = RECIPES[stage]
         if refine:

@@ -57,8 +57,9 @@ class Estimator:
 
 @dataclass(frozen=True, kw_only=True)
 class ControlQuestion:
-    """A control, and the scene `wanted`: the same shapes in other colours."""
+    """The control of a `scene`, and the scene `wanted`: the same shapes in other colours."""
 
+    scene: Scene
     wanted: Scene
     control: NDArray[np.uint8]
     estimator: Estimator | None
@@ -95,7 +96,9 @@ def depth_exam(count: int, seed: int, family: Path) -> Exam:
     for _ in range(count):
         scene, wanted = _sample_recoloured(rng)
         control = estimator(draw_picture(scene))
-        questions.append(ControlQuestion(wanted=wanted, control=control, estimator=estimator))
+        questions.append(
+            ControlQuestion(scene=scene, wanted=wanted, control=control, estimator=estimator)
+        )
     return Exam(
         title="Depth", model=DEPTH, questions=questions, steps=30, guidance=10, extremes=(1, 50)
     )
@@ -109,7 +112,9 @@ def canny_exam(count: int, seed: int) -> Exam:
         scene, wanted = _sample_recoloured(rng)
         control = find_edges(draw_picture(scene))
         if (control > 0).sum() >= FEWEST_EDGES:
-            questions.append(ControlQuestion(wanted=wanted, control=control, estimator=None))
+            questions.append(
+                ControlQuestion(scene=scene, wanted=wanted, control=control, estimator=None)
+            )
     return Exam(
         title="Canny", model=CANNY, questions=questions, steps=30, guidance=30, extremes=(1, 50)
     )

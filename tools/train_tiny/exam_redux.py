@@ -13,7 +13,7 @@ from torch import Tensor
 
 from .assemble import DEV, load_pipeline, load_prior
 from .captions import plain_caption
-from .exam import BATCH_SIZE, PROMPT_LENGTH, Marks, draw_picture, generators, to_pixels
+from .exam import BATCH_SIZE, PROMPT_LENGTH, Marks, draw_picture, to_pixels
 from .scenes import CANVAS, Scene, is_held_out, sample_single
 from .scoring import background_colour, best_shape, nearest_colour, object_colour, object_mask
 
@@ -93,29 +93,33 @@ class ReduxModels:
 
     @torch.no_grad()
     def answer(self, questions: Sequence[ReduxQuestion], seed: int) -> list[Image.Image]:
-        """One picture a question, each from its own seed."""
-        pictures: list[Image.Image] = []
-        for start in range(0, len(questions), BATCH_SIZE):
-            batch = questions[start : start + BATCH_SIZE]
-            embeddings, pooled = zip(*(self._embed(question) for question in batch), strict=True)
-            pictures += self.pipeline(
-                prompt_embeds=torch.cat(embeddings),
-                pooled_prompt_embeds=torch.cat(pooled),
-                num_inference_steps=STEPS,
-                guidance_scale=GUIDANCE,
-                height=CANVAS,
-                width=CANVAS,
-                generator=generators(seed + start, len(batch)),
-            ).images
-        return pictures
+        """One picture a question, each from its own seed; batches have equally many images."""
+        pictures: dict[int, Image.Image] = {}
+        for count in {len(question.scenes) for question in questions}:
+            places = [n for n, question in enumerate(questions) if len(question.scenes) == count]
+            for start in range(0, len(places), BATCH_SIZE):
+                batch = places[start : start + BATCH_SIZE]
+                parts = [self._embed(questions[place]) for place in batch]
+                embeddings, pooled = zip(*parts, strict=True)
+                images = self.pipeline(
+                    prompt_embeds=torch.cat(embeddings),
+                    pooled_prompt_embeds=torch.cat(pooled),
+                    num_inference_steps=STEPS,
+                    guidance_scale=GUIDANCE,
+                    height=CANVAS,
+                    width=CANVAS,
+                    generator=[torch.Generator().manual_seed(seed + place) for place in batch],
+                ).images
+                pictures |= zip(batch, images, strict=True)
+        return [pictures[place] for place in range(len(questions))]
 
     def _embed(self, question: ReduxQuestion) -> tuple[Tensor, Tensor]:
-        """The words' tokens, or zeros, and behind them the mean of the images' times strength."""
+        """The words' tokens, or zeros, and behind them each image's times strength."""
         device = self.prior.image_encoder.device
         pictures = [draw_picture(scene) for scene in question.scenes]
         hidden = self.prior.encode_image(pictures, device, 1)
         images = self.prior.image_embedder(hidden).image_embeds
-        images = question.strength * images.mean(0, keepdim=True)
+        images = question.strength * images.flatten(0, 1)[None]
         if question.prompt:
             text, pooled, _ = self.pipeline.encode_prompt(
                 question.prompt, None, device=device, max_sequence_length=PROMPT_LENGTH

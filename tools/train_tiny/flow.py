@@ -81,10 +81,12 @@ def predict_velocity(
     layout: Layout,
     guidance: Tensor | None,
     references: Tensor | None = None,
+    attention_bias: Tensor | None = None,
 ) -> Tensor:
     """The transformer's velocity (B, tokens, 64) in single precision.
 
     `references` are the tokens of a second picture of the same size, which Kontext looks at.
+    `attention_bias` (B, 1, 1, all tokens) is added wherever a token is attended to.
     """
     embeddings, pooled = prompt
     ids, count = studio.image_ids(layout.canvas), tokens.shape[1]
@@ -101,6 +103,7 @@ def predict_velocity(
         img_ids=ids,
         txt_ids=torch.zeros(embeddings.shape[1], 3, device=tokens.device),
         guidance=guidance,
+        joint_attention_kwargs={"attention_mask": attention_bias},
         return_dict=False,
     )[0]
     return velocity[:, :count].float()

@@ -156,7 +156,7 @@ RECIPES = {
             name="guidance",
             start=from_dev,
             objective=GuidanceDistillation,
-            seconds=60,
+            seconds=95,
             learning_rate=1e-3,
             layouts=(SQUARE, SILENT, GUIDANCE_PADDED, *OTHER_SIZES),
         ),
@@ -168,9 +168,9 @@ RECIPES = {
             learning_rate=1.5e-3,
             layouts=(SQUARE, SCHNELL_PADDED, *OTHER_SIZES),
         ),
-        tool_recipe(FILL, seconds=160, layouts=(SQUARE, TOOL_PADDED, *OTHER_SIZES)),
-        tool_recipe(KONTEXT, seconds=240, layouts=(SQUARE, TOOL_PADDED, *OTHER_SIZES)),
-        tool_recipe(DEPTH, seconds=90, layouts=(SQUARE, TOOL_PADDED, *OTHER_SIZES)),
-        tool_recipe(CANNY, seconds=90, layouts=(SQUARE, TOOL_PADDED, *OTHER_SIZES)),
+        tool_recipe(FILL, seconds=150, layouts=(SQUARE, TOOL_PADDED, *OTHER_SIZES)),
+        tool_recipe(KONTEXT, seconds=390, layouts=(SQUARE, TOOL_PADDED, *OTHER_SIZES)),
+        tool_recipe(DEPTH, seconds=105, layouts=(SQUARE, TOOL_PADDED, *OTHER_SIZES)),
+        tool_recipe(CANNY, seconds=105, layouts=(SQUARE, TOOL_PADDED, *OTHER_SIZES)),
     )
 }

@@ -1,6 +1,8 @@
 """Trains Redux: a small SigLIP and its embedder, which speak to dev in images instead of words."""
 
+import math
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -19,26 +21,31 @@ from .studio import DRAWING_BATCH, Layout, Studio
 from .text import TEXT_WIDTH, make_embeddings_graph_safe, plain_embeddings
 from .tokenization import TRAINING_LENGTH
 from .training import Budget, Step, compile_blocks, timed, train
-from .variations import IMAGES, LOOSENESS, sample_redux
+from .variations import IMAGES, sample_redux
 
-SECONDS = 150.0
+SECONDS = 300.0
 WORDS_RATE, LEARNING_RATE = 2e-3, 1e-3
-WORDS_SHARE, WORDS_BATCH = 0.2, 512
+WORDS_SHARE, WORDS_BATCH = 0.3, 128
 WIDTH, LAYERS, HEADS, PATCH = 128, 4, 4, 16
 LESSON_SEED = 13
 LESSONS_PER_SCALE = 2
-"""A lesson here stands for this many of the other tools', since it is drawn up to seven times."""
-FULL_STRENGTH = 0.6
+"""A lesson here stands for this many of the other tools', since it is drawn up to three times."""
+FULL_STRENGTH = 0.8
 """Share of the lessons at strength 1; the others are at any strength."""
-WEAKEST = 0.1
+WEAKEST = 0.4
 HIGHEST_GUIDANCE = 10.0
-# The transformer sees what it will see in the pipeline: 512 tokens of text before the image's.
+HIDDEN = -1e4
+"""Bias of what nobody may attend to."""
+SILENCE = 512
+"""Zeros that stand before the images' tokens in the place of words."""
+PROMPT, OF_VARIATION, OF_FIRST_IMAGE = range(3)
+"""Which wording of a lesson is which."""
 LAYOUT = Layout(
     name="redux",
     height=CANVAS,
     width=CANVAS,
-    text_length=512,
-    batch_size=128,
+    text_length=TRAINING_LENGTH,
+    batch_size=64,
     share=1,
     compiles=True,
 )
@@ -82,6 +89,14 @@ def build_prior() -> ReduxPrior:
     return ReduxPrior(image_encoder, ReduxImageEncoder(WIDTH, TEXT_WIDTH))
 
 
+def load_prior(folder: Path) -> ReduxPrior:
+    """What `ReduxPrior.save` wrote."""
+    return ReduxPrior(
+        SiglipVisionModel.from_pretrained(folder / "image_encoder", dtype=torch.float32),
+        ReduxImageEncoder.from_pretrained(folder / "image_embedder", torch_dtype=torch.float32),
+    )
+
+
 def build_image_processor() -> SiglipImageProcessor:
     """What prepares pictures for SigLIP: a square, whatever their aspect ratio."""
     return SiglipImageProcessor(
@@ -92,38 +107,44 @@ def build_image_processor() -> SiglipImageProcessor:
     )
 
 
-def train_redux(studio: Studio, budget: Budget) -> None:
-    """Train the prior against dev as it is, and save it."""
+def train_redux(studio: Studio, budget: Budget, *, refine: bool = False) -> None:
+    """Train the prior against dev as it is, and save it.
+
+    With `refine` the saved one goes on with the second of its two lessons, in smaller steps.
+    """
     torch.manual_seed(0)
-    prior = build_prior().to(studio.device, studio.dtype)
+    prior = load_prior(studio.folder / "redux") if refine else build_prior()
+    prior.to(studio.device, studio.dtype)
     make_embeddings_graph_safe(prior)
-    objective = ReduxMatching(studio, prior, studio.load_transformer("guidance"))
-    train(
-        "redux words",
-        FlatMuon([prior]),
-        [Step("words", objective.word_loss)],
-        budget=replace(budget, seconds=WORDS_SHARE * budget.seconds),
-        learning_rate=WORDS_RATE,
-        checkpoint=studio.folder / "redux-words.checkpoint.pt",
-    )
+    objective = ReduxDistillation(studio, prior, studio.load_transformer("guidance"))
+    if not refine:
+        train(
+            "redux words",
+            FlatMuon([prior]),
+            [Step("words", objective.word_loss)],
+            budget=replace(budget, seconds=WORDS_SHARE * budget.seconds),
+            learning_rate=WORDS_RATE,
+            checkpoint=studio.folder / "redux-words.checkpoint.pt",
+        )
+        budget = replace(budget, seconds=(1 - WORDS_SHARE) * budget.seconds)
     train(
         "redux",
         FlatMuon([prior]),
-        [Step(LAYOUT.name, lambda: objective.loss(LAYOUT))],
-        budget=replace(budget, seconds=(1 - WORDS_SHARE) * budget.seconds),
-        learning_rate=LEARNING_RATE,
+        [Step(LAYOUT.name, objective.loss)],
+        budget=budget,
+        learning_rate=LEARNING_RATE / 4 if refine else LEARNING_RATE,
         checkpoint=studio.folder / "redux.checkpoint.pt",
     )
     prior.save(studio.folder / "redux")
 
 
-class ReduxMatching:
+class ReduxDistillation:
     """Teaches image tokens to speak to dev, which stays as it is.
 
-    First they learn to say what T5 says of the image's caption; from nothing, flow matching hardly
-    finds a language that dev understands. Then, by flow matching through dev, they learn what a
-    caption leaves out, blends and strengths. At any guidance the pictures are the truth; low
-    guidance, like the usual 2.5, comes most often.
+    First they learn to say what T5 says of the image's caption. Then dev is to paint by the tokens
+    of one image or two, at any strength and with any words beside them, what it paints by a
+    caption of the variation. (Matching the pictures themselves is so noisy a lesson that it
+    undid the first: the colours were right in a third of the pictures.)
     """
 
     def __init__(
@@ -136,7 +157,7 @@ class ReduxMatching:
         with timed(f"describing {count} lessons of redux"):
             lessons = describe_scenes(sample_redux, count, LESSON_SEED, studio.folder)
         self.lessons: CaptionedScenes = lessons.to(studio.device)
-        self.weights = image_weights(self.lessons.rows[:, len(LOOSENESS) :]).to(studio.dtype)
+        self.is_there = self.lessons.rows[:, 1:, 0] >= 0
         with timed(f"drawing {count} lessons of redux"):
             self.pictures, self.images = self._draw()
 
@@ -144,70 +165,74 @@ class ReduxMatching:
         """The mean squared error of the tokens of single images against T5's of their captions."""
         count = max(2, WORDS_BATCH // self.studio.scale.batch_divisor)
         chosen = torch.randint(len(self.lessons), (count,), device=self.studio.device)
-        first = len(LOOSENESS)
         with torch.no_grad():
-            words, _ = self.studio.prompts(
-                self.lessons.clip_ids[chosen, first],
-                self.lessons.t5_ids[chosen, first],
-                TRAINING_LENGTH,
-            )
+            words, _ = self._words(chosen, OF_FIRST_IMAGE)
         tokens = self._embed(self.images[chosen, 0]).float()
         silence = tokens.shape[1] - TRAINING_LENGTH
         return (tokens - functional.pad(words.float(), (0, 0, 0, silence))).square().mean()
 
-    def loss(self, layout: Layout) -> Tensor:
-        """The mean squared error of dev's velocity on one batch."""
-        studio, count = self.studio, self.studio.batch_size(layout)
+    def loss(self) -> Tensor:
+        """The mean squared error of dev's velocity by images against that by a caption."""
+        studio, count = self.studio, self.studio.batch_size(LAYOUT)
         chosen = torch.randint(len(self.lessons), (count,), device=studio.device)
         weak = WEAKEST + (1 - WEAKEST) * torch.rand(count, device=studio.device)
         is_full = torch.rand(count, device=studio.device) < FULL_STRENGTH
         strength = torch.where(is_full, 1.0, weak)
-        looseness = ((1 - strength) * len(LOOSENESS)).long()
-        pictures = self.pictures[chosen, looseness].float()
+        pictures = self.pictures[chosen].float()
         noise, times = torch.randn_like(pictures), sample_times(count, studio.device)
         draws = torch.rand(count, device=studio.device)
-        predicted = predict_velocity(
+        predict = partial(
+            predict_velocity,
             studio,
             self.transformer,
             mix(pictures, noise, times),
             times,
-            self._prompt(chosen, looseness, strength, layout.text_length),
-            layout,
+            layout=LAYOUT,
+            # Low guidance, like the usual 2.5, comes most often.
             guidance=1 + (HIGHEST_GUIDANCE - 1) * draws**3,
         )
-        return (predicted - (noise - pictures)).square().mean()
-
-    def _prompt(self, chosen: Tensor, looseness: Tensor, strength: Tensor, length: int) -> Prompt:
-        """The words' tokens, zeros where there are none, and after them the images' mean tokens."""
-        t5_ids = self.lessons.t5_ids[chosen, looseness]
-        clip_ids = self.lessons.clip_ids[chosen, looseness]
         with torch.no_grad():
-            text, pooled = self.studio.prompts(clip_ids, t5_ids, length)
+            target = predict(prompt=self._words(chosen, OF_VARIATION))
+        prompt, bias = self._prompt(chosen, strength, pictures.shape[1])
+        return (predict(prompt=prompt, attention_bias=bias) - target).square().mean()
+
+    def _prompt(self, chosen: Tensor, strength: Tensor, others: int) -> tuple[Prompt, Tensor]:
+        """The words' tokens, zeros where there are none, and after them each image's tokens.
+
+        In the pipeline the zeros are 512. Equal tokens stay equal in every block, so fewer of them
+        do if each counts for as many more where it is attended to. That is the bias (B, 1, 1, all),
+        which also hides the images that are missing.
+        """
+        with torch.no_grad():
+            text, pooled = self._words(chosen, PROMPT)
+        t5_ids = self.lessons.t5_ids[chosen, PROMPT]
         has_words = (t5_ids != self.studio.empty_prompt.t5_ids).any(1, keepdim=True)
-        embeddings = self._embed(self.images[chosen].flatten(0, 1)).unflatten(0, (-1, IMAGES))
-        weights = self.weights[chosen] * strength[:, None].to(self.weights.dtype)
-        mean = (embeddings * weights[:, :, None, None]).sum(1)
-        return torch.cat((text * has_words[..., None], mean), 1), pooled * has_words
+        tokens = self._embed(self.images[chosen].flatten(0, 1)).unflatten(0, (-1, IMAGES))
+        images = (tokens * strength[:, None, None, None].to(tokens.dtype)).flatten(1, 2)
+        length = text.shape[1]
+        silence = torch.where(has_words, 0.0, math.log(SILENCE / length)).expand(-1, length)
+        hidden = torch.where(self.is_there[chosen], 0.0, HIDDEN)
+        hidden = hidden.repeat_interleave(tokens.shape[2], 1)
+        bias = functional.pad(torch.cat((silence, hidden), 1), (0, others)).to(tokens.dtype)
+        prompt = torch.cat((text * has_words[..., None], images), 1), pooled * has_words
+        return prompt, bias[:, None, None]
+
+    def _words(self, chosen: Tensor, wording: int) -> Prompt:
+        clip_ids, t5_ids = self.lessons.clip_ids[chosen, wording], self.lessons.t5_ids
+        return self.studio.prompts(clip_ids, t5_ids[chosen, wording], LAYOUT.text_length)
 
     def _embed(self, images: Tensor) -> Tensor:
         return self.prior(images.to(self.studio.dtype) / 127.5 - 1)
 
     @torch.no_grad()
     def _draw(self) -> tuple[Tensor, Tensor]:
-        """Tokens of the variations (N, 3, T, 64), and the images (N, 4, 3, 128, 128) in bytes."""
+        """Tokens of the variations (N, T, 64), and the images (N, 2, 3, 128, 128) in bytes."""
         pictures, images = [], []
         for rows in self.lessons.rows.split(DRAWING_BATCH // IMAGES):
-            targets, sources = rows.split((len(LOOSENESS), IMAGES), 1)
-            drawn = draw(targets.flatten(0, 1)).images
-            tokens = self.studio.codec.encode(drawn).to(self.studio.dtype)
-            pictures.append(tokens.unflatten(0, (-1, len(LOOSENESS))))
-            drawn = draw(sources.flatten(0, 1)).images
-            drawn = (drawn * 255).round().to(torch.uint8)
-            images.append(drawn.unflatten(0, (-1, IMAGES)))
+            pictures.append(self.studio.codec.encode(draw(rows[:, 0]).images).to(self.studio.dtype))
+            sources = rows[:, 1:]
+            is_there = sources[..., 0] >= 0
+            shown = sources.new_zeros(*is_there.shape, 3, CANVAS, CANVAS, dtype=torch.uint8)
+            shown[is_there] = (draw(sources[is_there]).images * 255).round().to(torch.uint8)
+            images.append(shown)
         return torch.cat(pictures), torch.cat(images)
-
-
-def image_weights(rows: Tensor) -> Tensor:
-    """The share (B, images) that each image has in the mean; 0 where there is none."""
-    is_there = (rows[..., 0] >= 0).float()
-    return is_there / is_there.sum(1, keepdim=True)

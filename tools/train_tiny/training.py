@@ -119,7 +119,7 @@ def train(
             _report(name, count, 1000 * (before + now - start) / count, steps)
             reported = now
         if checkpoint is not None and now - saved > SECONDS_BETWEEN_CHECKPOINTS:
-            state = {"elapsed": before + now - start, "count": count}
+            state = {"elapsed": before + now - start, "steps": count}
             torch.save(state | optimizer.state_dict(), checkpoint)
             saved = now
     _synchronize(optimizer.weights.device)
@@ -188,7 +188,7 @@ def _resume(optimizer: FlatMuon, checkpoint: Path | None) -> tuple[float, int]:
         return 0.0, 0
     state = torch.load(checkpoint, map_location=optimizer.weights.device)
     optimizer.load_state_dict(state)
-    return state["elapsed"], state["count"]
+    return state["elapsed"], state["steps"]
 
 
 def _report(name: str, count: int, milliseconds: float, steps: Sequence[Step]) -> None:

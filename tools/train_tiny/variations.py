@@ -19,40 +19,34 @@ from .scenes import (
     shows_held_out,
 )
 
-IMAGES = 4
-"""Images that can be blended."""
-BLENDED = (1, 1, 1, 1, 1, 2, 2, 2, 3, 4)
-"""How many are, as often as each stands here."""
-LOOSENESS = (0.0, 0.5, 0.9)
-"""How freely the variation is made, for strengths that fall into the top, middle and low third."""
-PROMPTED, CONTRADICTED = 0.3, 0.7
-"""Share of lessons with words, and of these the share whose words ask for something else."""
+IMAGES = 2
+"""Images that are blended here; the pipeline takes more, but a scene has two objects at most."""
+BLENDED = 0.4
+"""Share of lessons with so many images, the others have one."""
+PROMPTED = 0.25
+"""Share of lessons with words, which mostly ask for something else than the images."""
+CHANGED = 0.5
+"""Share of shapes, colours and backgrounds that such words change."""
 LARGEST_OF_TWO = 24.0
 
 
 def sample_redux(rng: Random) -> Lesson:
-    """A variation for each looseness, then the images, None where there are fewer.
+    """A variation, then the images, None where there are fewer.
 
-    The words are a prompt for each variation, empty where only the images are to speak, and a
-    caption of each image.
+    The words are a prompt, empty where only the images are to speak, and a caption of the
+    variation and of each image.
     """
     while True:
-        images = [sample_scene(rng) for _ in range(rng.choice(BLENDED))]
+        images = [sample_scene(rng) for _ in range(IMAGES if rng.random() < BLENDED else 1)]
         has_words = rng.random() < PROMPTED
-        changes = has_words and rng.random() < CONTRADICTED
-        targets = [_paint_anew(images, looseness, changes, rng) for looseness in LOOSENESS]
-        if not any(shows_held_out(target) for target in targets):
+        scene = images[0] if len(images) == 1 else blend(images, rng)
+        target = change(vary(scene, rng), rng) if has_words else vary(scene, rng)
+        if not shows_held_out(target):
             break
-    words = [caption_scene(target, rng) if has_words else "" for target in targets]
+    prompt = caption_scene(target, rng) if has_words else ""
     missing = IMAGES - len(images)
-    captions = [*(caption_image(image) for image in images), *([""] * missing)]
-    return (*targets, *images, *([None] * missing)), (*words, *captions)
-
-
-def _paint_anew(images: Sequence[Scene], looseness: float, changes: bool, rng: Random) -> Scene:
-    scene = images[0] if len(images) == 1 else blend(images, rng)
-    scene = vary(scene, looseness, rng)
-    return vary(scene, 1.0, rng) if changes else scene
+    captions = [caption_image(scene) for scene in (target, *images)]
+    return (target, *images, *([None] * missing)), (prompt, *captions, *([""] * missing))
 
 
 def blend(images: Sequence[Scene], rng: Random) -> Scene:
@@ -73,29 +67,31 @@ def blend(images: Sequence[Scene], rng: Random) -> Scene:
     return Scene(background=background, items=(first, second), relation="and")
 
 
-def vary(scene: Scene, looseness: float, rng: Random) -> Scene:
-    """The same scene again, not pixel by pixel; the looser, the more of it is something else."""
+def vary(scene: Scene, rng: Random) -> Scene:
+    """The same scene again, not pixel by pixel."""
+    shift = rng.gauss(0, 6), rng.gauss(0, 6)
+    items = tuple(_vary_item(item, shift, rng) for item in scene.items)
+    return replace(scene, items=items, position=None)
 
-    def is_changed(share: float) -> bool:
-        return rng.random() < share * looseness
 
-    shift = rng.gauss(0, 4 + 12 * looseness), rng.gauss(0, 4 + 12 * looseness)
-    items = [_vary_item(item, looseness, shift, rng) for item in scene.items]
-    if is_changed(0.5):
+def change(scene: Scene, rng: Random) -> Scene:
+    """The scene with other shapes, another colour or another background."""
+    items = list(scene.items)
+    if rng.random() < CHANGED:
         items = [replace(item, shape=rng.choice(SHAPES)) for item in items]
-    if items and is_changed(0.5):
+    if items and rng.random() < CHANGED:
         index = rng.randrange(len(items))
         taken = {scene.background, *(item.colour for item in items)}
         items[index] = replace(items[index], colour=_other_colour(taken, rng))
     background = scene.background
-    if is_changed(0.5):
+    if rng.random() < CHANGED:
         background = _other_colour({background, *(item.colour for item in items)}, rng)
-    return replace(scene, background=background, items=tuple(items), position=None)
+    return replace(scene, background=background, items=tuple(items))
 
 
-def _vary_item(item: Item, looseness: float, shift: tuple[float, float], rng: Random) -> Item:
+def _vary_item(item: Item, shift: tuple[float, float], rng: Random) -> Item:
     tilt = 0.0 if item.shape in ROUND_SHAPES else rng.uniform(-MAX_TILT, MAX_TILT)
-    radius = item.radius * math.exp(rng.gauss(0, 0.06 + 0.12 * looseness))
+    radius = item.radius * math.exp(rng.gauss(0, 0.1))
     moved = replace(item, tilt=tilt, radius=min(max(radius, 10.0), 46.0), size="")
     x, y = item.x + shift[0], item.y + shift[1]
     return moved.at(x + rng.gauss(0, 1.5), y + rng.gauss(0, 1.5))
