@@ -52,7 +52,7 @@ async def test_after_a_job_its_parts_are_ready_with_their_size(settings: Setting
 
 
 async def test_it_answers_while_a_picture_is_painted(scene: Scene) -> None:
-    await scene.begin(model="dev", steps=50, seed=1)
+    await scene.begin(model="dev", steps=12, seed=1)
     memory = asyncio.ensure_future(scene.app.executor.memory())
     running = await scene.app.storage.unfinished_jobs()
     assert running
