@@ -17,6 +17,7 @@ from bot.errors import BotError
 if TYPE_CHECKING:
     from bot.application import Application
     from bot.config import Settings
+    from bot.inference.protocol import WorkerOptions
 
 _log = logging.getLogger(__name__)
 
@@ -109,17 +110,22 @@ def _dispatch(options: argparse.Namespace) -> int:
     return asyncio.run(_run(settings))
 
 
-def _prepare(settings: Settings, options: argparse.Namespace) -> int:
+def _quiet_worker_options(settings: Settings) -> WorkerOptions:
+    """Return what a worker would be given, for work on the models in this very process."""
     from bot.application import worker_options
     from bot.inference.devices import quiet_libraries
     from bot.logs import configure_logging
 
     configure_logging("WARNING", settings.log_format)
     quiet_libraries()  # before their import: it is then that they give advice
+    return worker_options(settings)
 
+
+def _prepare(settings: Settings, options: argparse.Namespace) -> int:
+    worker_options = _quiet_worker_options(settings)
     from bot.inference.prepare import prepare
 
-    prepare(worker_options(settings), options.tools, keep_originals=options.keep_originals)
+    prepare(worker_options, options.tools, keep_originals=options.keep_originals)
     return 0
 
 
@@ -139,13 +145,7 @@ def _playground(settings: Settings, options: argparse.Namespace) -> int:
 
 
 def _benchmark(settings: Settings, options: argparse.Namespace) -> int:
-    from bot.application import worker_options
-    from bot.inference.devices import quiet_libraries
-    from bot.logs import configure_logging
-
-    configure_logging("WARNING", settings.log_format)
-    quiet_libraries()
-
+    worker_options = _quiet_worker_options(settings)
     from bot.inference.benchmark import Plan, benchmark
 
     plan = Plan(
@@ -155,7 +155,7 @@ def _benchmark(settings: Settings, options: argparse.Namespace) -> int:
         runs=max(1, options.runs),
         random_weights=options.random_weights,
     )
-    benchmark(worker_options(settings), plan, options.out)
+    benchmark(worker_options, plan, options.out)
     return 0
 
 

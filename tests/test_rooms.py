@@ -28,6 +28,7 @@ MODEL_ROOMS = {
     "quantization",
     "random_weights",
     "sampling",
+    "similarity",
     "store",
     "watch",
 }

@@ -11,10 +11,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
-import numpy as np
 import torch
-from numpy.typing import NDArray
+from diffusers.image_processor import VaeImageProcessor
 from PIL import Image, ImageDraw
 from tqdm import tqdm
 
@@ -26,6 +24,7 @@ from bot.inference.pipelines import Pipelines
 from bot.inference.protocol import WorkerOptions
 from bot.inference.random_weights import RandomParts, full_size_family
 from bot.inference.requests import choose_tool
+from bot.inference.similarity import ssim
 from bot.inference.tools import Family, Tool
 from bot.inference.types import Quantization, Region, Request, Result
 from bot.inference.worker import build_pipelines
@@ -79,25 +78,6 @@ def benchmark(options: WorkerOptions, plan: Plan, out: Path | None) -> None:
         write(report, out)
 
 
-def ssim(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
-    """Return the structural similarity of two images (H, W, 3) in 0..255, of Wang et al. 2004.
-
-    It is 1 for equal images: means, variances and covariance in Gaussian windows of 11 pixels.
-    """
-
-    def blur(image: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.asarray(cv2.GaussianBlur(image, (11, 11), 1.5), np.float64)
-
-    mean_a, mean_b = blur(a), blur(b)
-    variance_a, variance_b = blur(a * a) - mean_a**2, blur(b * b) - mean_b**2
-    covariance = blur(a * b) - mean_a * mean_b
-    c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
-    likeness = (2 * mean_a * mean_b + c1) * (2 * covariance + c2)
-    return float(
-        (likeness / ((mean_a**2 + mean_b**2 + c1) * (variance_a + variance_b + c2))).mean()
-    )
-
-
 def _build(options: WorkerOptions, plan: Plan, folder: Path) -> Pipelines:
     if not plan.random_weights:
         return build_pipelines(options)
@@ -110,7 +90,7 @@ def _compare(pipelines: Pipelines, tool: Tool, plan: Plan) -> list[Pair]:
         _measure(pipelines, tool, quantization, plan) for quantization in ("None", "8-bit")
     )
     return [
-        Pair(standard=a, eight_bit=b, ssim=ssim(_pixels(a.image), _pixels(b.image)))
+        Pair(standard=a, eight_bit=b, ssim=ssim(_pixels(a.image), _pixels(b.image)).item())
         for a, b in zip(standard, eight_bit, strict=True)
     ]
 
@@ -197,5 +177,7 @@ def _timed(engine: Engine, request: Request) -> tuple[float, Result]:
     return time.perf_counter() - start, result
 
 
-def _pixels(png: bytes) -> NDArray[np.float64]:
-    return np.asarray(Image.open(io.BytesIO(png)).convert("RGB"), np.float64)
+def _pixels(png: bytes) -> torch.Tensor:
+    """Return a picture (1, 3, H, W) in 0..1."""
+    picture = VaeImageProcessor.pil_to_numpy(Image.open(io.BytesIO(png)))
+    return torch.from_numpy(picture).permute(0, 3, 1, 2)

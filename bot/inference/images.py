@@ -190,7 +190,7 @@ def _decode(image: Image.Image, at_most: int | None) -> Image.Image:
     orientation = _orientation(image)
     if at_most is not None:
         # a JPEG decodes to a half, a quarter or an eighth of its size, but not below ours
-        image.draft(None, _within(image.size, at_most))
+        image.draft(None, within(image.size, at_most))
     image.load()
     profile = image.info.get("icc_profile")
     image = _plain(image)
@@ -214,7 +214,8 @@ def _orientation(image: Image.Image) -> object:
         return None  # the pixels may be in order where their description is not
 
 
-def _within(size: tuple[int, int], side: int) -> tuple[int, int]:
+def within(size: tuple[int, int], side: int) -> tuple[int, int]:
+    """Return the size in the same proportions whose longer side is `side` at most."""
     scale = min(1.0, side / max(size))
     return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageChops, ImageFilter
 
 from bot.errors import UnusableImage
+from bot.inference.images import within
 from bot.inference.morphology import dilate, erode
 
 Colours = NDArray[np.int16]
@@ -49,7 +50,7 @@ def read_mask(attachment: Image.Image, image: Image.Image) -> Image.Image:
         mask = _alpha(attachment, image)
     elif _is_copy(image, attachment):
         mask = _marks(image, attachment)
-    elif _share(_chroma(_colours(attachment, _small(attachment.size, _SCENE_SIDE)))) > 0.002:
+    elif _share(_chroma(_colours(attachment, within(attachment.size, _SCENE_SIDE)))) > 0.002:
         mask = _coloured(attachment)
     else:
         mask = attachment.convert("L")
@@ -67,7 +68,7 @@ def _is_copy(
     image: Image.Image, attachment: Image.Image, opaque: Image.Image | None = None
 ) -> bool:
     """Tell whether two pictures show the same scene, whatever was painted over one of them."""
-    size = _small(image.size, _SCENE_SIDE)
+    size = within(image.size, _SCENE_SIDE)
     ours, theirs = _colours(image, size), _colours(attachment, size)
     seen = np.ones(ours.shape[1:], np.bool_)
     if opaque is not None:
@@ -95,7 +96,7 @@ def _marks(image: Image.Image, copy: Image.Image) -> Image.Image:
     compressed differs by little, even along edges. A stroke within that range, as grey on grass, is
     seen by the texture that is missing under it.
     """
-    size = _small(image.size, min(_MARK_SIDE, max(copy.size)))
+    size = within(image.size, min(_MARK_SIDE, max(copy.size)))
     ours, theirs = _tones(image, size), _tones(copy, size)
     lowest, highest = _range(ours)
     texture = (highest - lowest).max(axis=0)
@@ -118,7 +119,7 @@ def _marks(image: Image.Image, copy: Image.Image) -> Image.Image:
 
 def _coloured(attachment: Image.Image) -> Image.Image:
     """Return how far colours are from the ground that they were painted on."""
-    colours = _colours(attachment, _small(attachment.size, _SCENE_SIDE)).reshape(3, -1)
+    colours = _colours(attachment, within(attachment.size, _SCENE_SIDE)).reshape(3, -1)
     grey = ~_chroma(colours)
     ground = _most_frequent(colours[:, grey] if _share(grey) > 0.05 else colours)
     rest = colours[:, ~_near(colours, ground)]
@@ -146,11 +147,6 @@ def _stretched(mask: Image.Image) -> Image.Image:
         upper = counts.cumsum() - counts[: white // 2].sum()
         white = int(np.searchsorted(upper, upper[-1] / 2))
     return mask.point([0 if v < _NOISE else min(255, round(255 * v / white)) for v in range(256)])
-
-
-def _small(size: tuple[int, int], side: int) -> tuple[int, int]:
-    scale = min(1.0, side / max(size))
-    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
 
 def _colours(image: Image.Image, size: tuple[int, int]) -> Colours:

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image, ImageChops, ImageFilter
 
 from bot.errors import RequestError, UnusableImage
-from bot.inference.images import MAX_PIXELS, check_ratio, flatten, open_image, read_size
+from bot.inference.images import MAX_PIXELS, check_ratio, flatten, open_image, read_size, within
 from bot.inference.marks import read_mask
 from bot.inference.morphology import Grey, dilate, erode
 from bot.inference.regions import parse_area
@@ -56,7 +56,9 @@ def prepare_canvas(image: Image.Image, attachment: Image.Image | None, region: R
     check_growth(image.size, region)
     pixels, mask = _masked(image, attachment, region)
     if region.adjustments:
-        mask = _adjusted(mask, _sides(_reduced(mask.size), region), region.adjustments)
+        mask = _adjusted(
+            mask, _sides(within(mask.size, _ADJUSTED_SIDE), region), region.adjustments
+        )
     if left or upper or right or lower:
         pixels, mask = _grown(pixels, mask, (left, upper, right, lower))
     if not _covers(mask):
@@ -188,11 +190,6 @@ def _sides(size: tuple[int, int], region: Region) -> tuple[int, int, int, int]:
     )
 
 
-def _reduced(size: tuple[int, int]) -> tuple[int, int]:
-    scale = min(1.0, _ADJUSTED_SIDE / max(size))
-    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
-
-
 def _adjusted(
     mask: Image.Image, sides: tuple[int, int, int, int], adjustments: tuple[Adjustment, ...]
 ) -> Image.Image:
@@ -203,7 +200,7 @@ def _adjusted(
     """
     if set(adjustments) == {"invert"}:
         return ImageChops.invert(mask) if len(adjustments) % 2 else mask
-    small = np.asarray(mask.resize(_reduced(mask.size), Image.Resampling.BILINEAR))
+    small = np.asarray(mask.resize(within(mask.size, _ADJUSTED_SIDE), Image.Resampling.BILINEAR))
     left, upper, right, lower = sides
     around = ((upper, lower), (left, right))
     inside = np.s_[upper : upper + small.shape[0], left : left + small.shape[1]]

@@ -80,6 +80,11 @@ _MODELS: dict[str, type[Any]] = {
 Watch = Callable[[Key, Source], Iterator[tuple[str, torch.Tensor]]]
 
 
+def unwatched(_: Key, source: Source) -> Iterator[tuple[str, torch.Tensor]]:
+    """Pass on the weights of a part as they come."""
+    return source.tensors()
+
+
 class Parts:
     """Loads the parts of a family's repositories onto one device, and what goes with them.
 
@@ -94,7 +99,7 @@ class Parts:
         device: torch.device,
         dtype: torch.dtype,
         store: Store | None,
-        watch: Watch = lambda key, source: source.tensors(),
+        watch: Watch = unwatched,
     ) -> None:
         self.repositories = repositories
         self._device = device

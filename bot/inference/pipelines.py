@@ -33,7 +33,7 @@ from transformers import (
 
 from bot.errors import OutOfMemory
 from bot.inference import memory
-from bot.inference.parts import DEPTH_ESTIMATOR, Key, Parts, Watch
+from bot.inference.parts import DEPTH_ESTIMATOR, Key, Parts, Watch, unwatched
 from bot.inference.quantization import Loaded, Part
 from bot.inference.repositories import Repositories
 from bot.inference.store import Store
@@ -86,7 +86,7 @@ class Pipelines:
         token: str | None = None,
         depth_repo_id: str = DEPTH_REPO,
         store_folder: Path | None = None,
-        watch: Watch | None = None,
+        watch: Watch = unwatched,
         make_parts: type[Parts] = Parts,
     ) -> None:
         self.family = family
@@ -98,17 +98,14 @@ class Pipelines:
             device=device,
             dtype=dtype,
             store=Store(store_folder, dtype) if store_folder else None,
-            **({"watch": watch} if watch else {}),
+            watch=watch,
         )
-        self._depth_repo_id = depth_repo_id
+        self._depth_key = Key(depth_repo_id, DEPTH_ESTIMATOR, "None")
         self._components: OrderedDict[Key, Component] = OrderedDict()  # least recently used first
 
     def text_encoders(self, quantization: Quantization) -> tuple[FluxPipeline, list[Part]]:
         """Return a pipeline that can `encode_prompt` and nothing else, and its parts."""
-        clip, t5 = self._acquire(
-            Key(SHARED_REPO, "text_encoder", "None"),
-            Key(SHARED_REPO, "text_encoder_2", quantization),
-        )
+        clip, t5 = self._acquire(*_text_encoder_keys(quantization))
         pipeline = FluxPipeline(
             scheduler=self.parts.scheduler(SHARED_REPO),
             vae=None,
@@ -124,10 +121,7 @@ class Pipelines:
         self, tool: Tool, quantization: Quantization
     ) -> tuple[FluxPriorReduxPipeline, list[Part]]:
         """Return a pipeline that can encode images for a prompt and nothing else, and its parts."""
-        encoder, embedder = self._acquire(
-            Key(tool.repo_id, "image_encoder", quantization),
-            Key(tool.repo_id, "image_embedder", quantization),
-        )
+        encoder, embedder = self._acquire(*_prior_keys(tool, quantization))
         pipeline = FluxPriorReduxPipeline(
             image_encoder=encoder.module,
             feature_extractor=self.parts.processor(
@@ -139,8 +133,8 @@ class Pipelines:
 
     def depth_estimator(self) -> tuple[DepthAnythingForDepthEstimation, DPTImageProcessorPil, Part]:
         """Return what tells near from far, and what prepares a picture for it."""
-        (estimator,) = self._acquire(Key(self._depth_repo_id, DEPTH_ESTIMATOR, "None"))
-        processor = self.parts.processor(self._depth_repo_id, "", DPTImageProcessorPil)
+        (estimator,) = self._acquire(self._depth_key)
+        processor = self.parts.processor(self._depth_key.repo_id, "", DPTImageProcessorPil)
         return estimator.module, processor, estimator.part
 
     def denoiser(self, tool: Tool, quantization: Quantization) -> tuple[DiffusionPipeline, Part]:
@@ -148,7 +142,7 @@ class Pipelines:
 
         Where it is shown images, the autoencoder is part of it.
         """
-        keys = [Key(tool.transformer_repo_id, "transformer", quantization)]
+        keys = [_transformer_key(tool, quantization)]
         if tool.pipeline != FluxPipeline.__name__:
             keys.append(_VAE)
         transformer, *others = self._acquire(*keys)
@@ -181,17 +175,11 @@ class Pipelines:
 
     def keys(self, tool: Tool, quantization: Quantization) -> list[Key]:
         """Return the keys of all weights that a job of a tool asks for."""
-        keys = [
-            Key(SHARED_REPO, "text_encoder", "None"),
-            Key(SHARED_REPO, "text_encoder_2", quantization),
-            Key(tool.transformer_repo_id, "transformer", quantization),
-            _VAE,
-        ]
+        keys = [*_text_encoder_keys(quantization), _transformer_key(tool, quantization), _VAE]
         if tool.base_repo_id is not None:
-            parts = ("image_encoder", "image_embedder")
-            keys += [Key(tool.repo_id, part, quantization) for part in parts]
+            keys += _prior_keys(tool, quantization)
         if tool.name == "depth":
-            keys.append(Key(self._depth_repo_id, DEPTH_ESTIMATOR, "None"))
+            keys.append(self._depth_key)
         return keys
 
     @property
@@ -316,3 +304,21 @@ class Pipelines:
             torch.cuda.empty_cache()
         elif self.device.type == "mps":
             torch.mps.empty_cache()
+
+
+def _text_encoder_keys(quantization: Quantization) -> tuple[Key, Key]:
+    return (
+        Key(SHARED_REPO, "text_encoder", "None"),
+        Key(SHARED_REPO, "text_encoder_2", quantization),
+    )
+
+
+def _prior_keys(tool: Tool, quantization: Quantization) -> tuple[Key, Key]:
+    return (
+        Key(tool.repo_id, "image_encoder", quantization),
+        Key(tool.repo_id, "image_embedder", quantization),
+    )
+
+
+def _transformer_key(tool: Tool, quantization: Quantization) -> Key:
+    return Key(tool.transformer_repo_id, "transformer", quantization)

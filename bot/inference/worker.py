@@ -12,7 +12,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from bot.errors import BotError
 from bot.inference import protocol
@@ -33,7 +33,9 @@ from bot.logs import configure_logging
 
 if TYPE_CHECKING:
     from bot.inference.engine import Engine
+    from bot.inference.parts import Parts, Watch
     from bot.inference.pipelines import Pipelines
+    from bot.inference.tools import Family
 
 
 class Inbox:
@@ -107,19 +109,26 @@ def build_engine(options: WorkerOptions) -> tuple[Engine, str]:
     return Engine(pipelines, pipelines.device), str(pipelines.device)
 
 
-def build_pipelines(options: WorkerOptions, **more: Any) -> Pipelines:
-    """Import torch, choose the device and return the pipelines for it; `more` is for them."""
+def build_pipelines(
+    options: WorkerOptions,
+    *,
+    family: Family | None = None,
+    watch: Watch | None = None,
+    make_parts: type[Parts] | None = None,
+) -> Pipelines:
+    """Import torch, choose the device and return the pipelines for it."""
     from bot.inference.devices import choose_device, choose_dtype, quiet_libraries
 
     quiet_libraries()  # before their import: it is then that they give advice
 
     from bot.inference.memory import device_budget, host_budget
+    from bot.inference.parts import Parts, unwatched
     from bot.inference.pipelines import Pipelines
     from bot.inference.tools import DEPTH_REPO, FAMILIES
 
     device = choose_device(options.device)
     return Pipelines(
-        more.pop("family", FAMILIES[options.family]),
+        family or FAMILIES[options.family],
         device=device,
         dtype=choose_dtype(device),
         device_budget=device_budget(device, options.gpu_memory_gb),
@@ -128,7 +137,8 @@ def build_pipelines(options: WorkerOptions, **more: Any) -> Pipelines:
         store_folder=options.store_folder,
         # the built-in family has one of its own
         depth_repo_id=options.depth_model if options.family == "flux" else DEPTH_REPO,
-        **more,
+        watch=watch or unwatched,
+        make_parts=make_parts or Parts,
     )
 
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 from PIL import Image
 
 from bot.errors import RequestError
-from bot.inference.benchmark import Plan, benchmark, ssim
+from bot.inference.benchmark import Plan, benchmark
 from bot.inference.protocol import WorkerOptions
 
 OPTIONS = WorkerOptions(family="tiny", device="cpu")
@@ -47,12 +46,3 @@ def test_an_unknown_tool_or_size_is_refused_before_anything_is_measured(tmp_path
     with pytest.raises(RequestError, match="huge"):
         benchmark(OPTIONS, Plan(sizes=("huge",)), tmp_path)
     assert list(tmp_path.iterdir()) == []
-
-
-def test_structural_similarity_is_one_for_equal_images_and_falls_with_noise() -> None:
-    rng = np.random.default_rng(0)
-    image = rng.uniform(0, 255, (64, 64, 3))
-    values = [ssim(image, image + rng.normal(0, spread, image.shape)) for spread in (0, 5, 20, 80)]
-    assert values[0] == pytest.approx(1)
-    assert values == sorted(values, reverse=True)
-    assert ssim(image, 255 - image) < 0

@@ -52,4 +52,4 @@ def test_weights_that_are_quantised_already_are_left_alone() -> None:
 def test_the_log_has_the_measured_bytes(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     load_quantized("the layers", layers, "8-bit")
-    assert "the layers: 0.3 MB -> 0.2 MB at 8 bits (-4" in caplog.text
+    assert "the layers: 0.3 MB -> 0.2 MB at 8 bits (-48.8 %)" in caplog.text

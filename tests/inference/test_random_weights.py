@@ -6,11 +6,13 @@ import io
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image, ImageStat
 
 from bot.inference.engine import Engine
 from bot.inference.parts import Key
 from bot.inference.random_weights import RandomParts, full_size_family
+from bot.inference.repositories import Repositories
 from bot.inference.tools import TOOLS
 
 from .conftest import CPU, ask, make_pipelines
@@ -21,11 +23,10 @@ BFL = "black-forest-labs/FLUX.1"
 def test_the_layout_has_every_tool_at_its_published_size(tmp_path: Path) -> None:
     family = full_size_family(tmp_path / "flux")
     assert set(family.tools()) == set(TOOLS)
-    pipelines = make_pipelines(make_parts=RandomParts)
     parts = RandomParts(
-        pipelines.parts.repositories.__class__(family=family, token=None),
+        Repositories(family=family, token=None),
         device=CPU,
-        dtype=pipelines.parts._dtype,
+        dtype=torch.float32,
         store=None,
     )
     # parameters in billions, from the models' own pages and papers; four bytes each here

@@ -15,11 +15,11 @@ from PIL import Image
 
 from bot.inference import engine as engine_module
 from bot.inference.engine import Engine
+from bot.inference.similarity import ssim
 from bot.inference.tools import FAMILIES, SIZES
 from tools.train_tiny.evaluate import Score, score, vae_psnr
 from tools.train_tiny.prompts import fresh_prompts
 from tools.train_tiny.scoring import read_picture
-from tools.train_tiny.similarity import ssim
 
 from .conftest import CPU, ask, make_pipelines
 

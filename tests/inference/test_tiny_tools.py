@@ -18,6 +18,7 @@ from PIL import Image, ImageChops
 
 from bot.inference import requests
 from bot.inference.engine import Engine
+from bot.inference.similarity import ssim
 from bot.inference.tools import FAMILIES
 from bot.inference.types import Region, Request
 from tools.train_tiny.exam import draw_picture, mark_all, to_tensor
@@ -27,7 +28,6 @@ from tools.train_tiny.exam_kontext import KontextQuestion, kontext_exam
 from tools.train_tiny.exam_redux import ReduxQuestion, redux_questions
 from tools.train_tiny.scenes import Item, Scene
 from tools.train_tiny.scoring import nearest_colour
-from tools.train_tiny.similarity import ssim
 
 from .conftest import CPU, make_pipelines
 from .test_conditions import png

@@ -12,6 +12,8 @@ from optimum.quanto import freeze, qint8, quantize
 from PIL import Image
 from torch import Tensor
 
+from bot.inference.similarity import psnr, ssim
+
 from .assemble import DEV, SCHNELL, load_pipeline
 from .drawing import draw
 from .exam import Exam, Marks, answer, mark_all, to_tensor
@@ -22,7 +24,6 @@ from .exam_redux import ReduxModels, redux_questions
 from .prompts import Prompt, fresh_prompts
 from .scenes import CANVAS, encode_scene, sample_scene
 from .scoring import Score, score
-from .similarity import psnr, ssim
 
 PROMPT_SEED = 20_000
 SCENE_SEED = 30_000
