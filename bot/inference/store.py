@@ -25,7 +25,7 @@ from typing import Any
 
 import torch
 from filelock import FileLock
-from huggingface_hub import save_torch_state_dict
+from huggingface_hub import constants, save_torch_state_dict
 from optimum.quanto import quantization_map
 from optimum.quanto.nn import QModuleMixin
 from safetensors import SafetensorError, safe_open
@@ -118,17 +118,19 @@ class Store:
         kept = json.loads((folder / QUANTIZATION_MAP).read_text(encoding="utf-8"))
         if kept != quantization_map(skeleton):
             raise NotStored("was quantised in another way")
-        for name in _shards(manifest):
-            try:
+        tensors: dict[str, torch.Tensor] = {}
+        try:
+            for name in _shards(manifest):
                 with safe_open(folder / name, framework="pt", device=str(device)) as shard:
-                    tensors = {key: shard.get_tensor(key) for key in shard.keys()}  # noqa: SIM118
-                    aliases = shard.metadata() or {}
-            except (OSError, SafetensorError) as error:
-                raise NotStored(f"cannot be read ({error})") from error
-            # save_torch_state_dict writes shared tensors once and notes their other names
-            tensors |= {key: tensors[other] for key, other in aliases.items() if other in tensors}
-            skeleton.load_state_dict(tensors, strict=False, assign=True)
-        if missing := finish(skeleton):
+                    tensors |= {key: shard.get_tensor(key) for key in shard.keys()}  # noqa: SIM118
+        except (OSError, SafetensorError) as error:
+            raise NotStored(f"cannot be read ({error})") from error
+        for name, other in _same_tensors(folder).items():
+            if other in tensors:
+                tensors[name] = tensors[other]
+        # all at once: quanto wants a layer's values and scales together, which files may part
+        skeleton.load_state_dict(tensors, strict=False, assign=True)
+        if missing := finish(skeleton, device):
             raise NotStored(f"lacks {missing[0]}")
 
     def save(self, source: Source, module: torch.nn.Module) -> None:
@@ -225,17 +227,42 @@ def fill(
             owner.input_scale = torch.ones((), dtype=dtype, device=device)
             owner.output_scale = torch.ones((), dtype=dtype, device=device)
             owner.freeze()
-    if missing := finish(skeleton):
+    if missing := finish(skeleton, device):
         raise UnfamiliarWeights(f"{missing[0]} is missing")
 
 
-def finish(module: torch.nn.Module) -> list[str]:
-    """Tie what is shared and return the names of the weights that are still missing."""
+def finish(module: torch.nn.Module, device: torch.device) -> list[str]:
+    """Tie what is shared and return the names of the weights that are still missing.
+
+    Buffers that no file has, as numbers of positions, go to the device.
+    """
     if isinstance(module, PreTrainedModel):
         module.tie_weights()
     module.eval().requires_grad_(False)
+    for owner in module.modules():
+        for name, buffer in owner.named_buffers(recurse=False):
+            if not buffer.is_meta:
+                owner._buffers[name] = buffer.to(device)
     weights = itertools.chain(module.named_parameters(), module.named_buffers())
     return [name for name, tensor in weights if tensor.is_meta]
+
+
+def _same_tensors(folder: Path) -> dict[str, str]:
+    """Return the names of tensors that are written once only, under the other names.
+
+    save_torch_state_dict notes them in the index, or in the only shard where there is no index.
+    """
+    index = folder / constants.SAFETENSORS_INDEX_FILE
+    only = folder / constants.SAFETENSORS_SINGLE_FILE
+    try:
+        if index.exists():
+            notes: dict[str, Any] = json.loads(index.read_text(encoding="utf-8"))["metadata"]
+        else:
+            with safe_open(only, framework="pt") as shard:
+                notes = shard.metadata() or {}
+    except (OSError, SafetensorError, ValueError, KeyError) as error:
+        raise NotStored(f"cannot be read ({error})") from error
+    return {name: other for name, other in notes.items() if isinstance(other, str)}
 
 
 def _shards(manifest: dict[str, Any]) -> list[str]:

@@ -15,10 +15,11 @@ import pytest
 import torch
 
 from bot.inference import parts as parts_module
+from bot.inference import store as store_module
 from bot.inference.engine import Engine
 from bot.inference.parts import Key, Parts
 from bot.inference.repositories import Repositories
-from bot.inference.store import MANIFEST, NotStored, Source, Store, fill
+from bot.inference.store import MANIFEST, NotStored, Source, Store, fill, finish
 from bot.inference.tools import FAMILIES
 
 from .conftest import CPU, ask, make_pipelines
@@ -65,6 +66,27 @@ def test_what_is_stored_is_bit_for_bit_what_quanto_makes_of_the_whole_module(
     assert equal(reference.module, loaded.module)
     assert reference.part == made.part == loaded.part
     assert not any(tensor.requires_grad for tensor in loaded.module.parameters())
+
+
+@pytest.mark.parametrize("key", STORED[:4], ids=str)
+def test_a_part_in_several_files_is_loaded_from_all_of_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: Key
+) -> None:
+    # as at full size; a layer's scales are in another file than its values, and the text encoder
+    # has a tensor under two names
+    monkeypatch.setattr(store_module, "SHARD_BYTES", 10**4)
+    reference = make_parts(tmp_path).load(key)
+    assert len(list(stored(tmp_path, key).glob("*.safetensors"))) > 1
+    monkeypatch.setattr(parts_module, "fill", None)
+    assert equal(make_parts(tmp_path).load(key).module, reference.module)
+
+
+def test_buffers_that_no_file_has_go_to_the_device_too() -> None:
+    encoder = make_parts(None)._empty(STORED[3])
+    assert [buffer.device for buffer in encoder.buffers()] == [CPU]  # numbers of positions
+    elsewhere = torch.device("meta")
+    finish(encoder, elsewhere)
+    assert [buffer.device for buffer in encoder.buffers()] == [elsewhere]
 
 
 @pytest.mark.parametrize("quantization", ["8-bit", "None"])
