@@ -74,6 +74,12 @@ def build_parser() -> argparse.ArgumentParser:
         help="build the full-size models without download: real speed and memory, no pictures",
     )
     benchmark.add_argument(
+        "--compare",
+        action="store_true",
+        help="measure a step of the first tool in other forms too: bfloat16 compiled, quanto's own,"
+        " SDNQ and torchao if they are installed",
+    )
+    benchmark.add_argument(
         "--out", type=Path, metavar="DIR", help="where to write table, JSON and pictures"
     )
     return parser
@@ -154,6 +160,7 @@ def _benchmark(settings: Settings, options: argparse.Namespace) -> int:
         steps=options.steps,
         runs=max(1, options.runs),
         random_weights=options.random_weights,
+        compare=options.compare,
     )
     benchmark(worker_options, plan, options.out)
     return 0

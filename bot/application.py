@@ -20,6 +20,8 @@ from bot.storage import Storage
 
 WEIGHTS = "weights"
 """The folder in DATA_DIR for weights at 8 bits."""
+KERNELS = "kernels"
+"""The folder in DATA_DIR for what is compiled for the GPU."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -69,6 +71,8 @@ def worker_options(settings: Settings) -> WorkerOptions:
         host_memory_gb=settings.host_memory_gb,
         depth_model=settings.depth_model,
         store_folder=settings.data_dir / WEIGHTS,
+        kernel_folder=settings.data_dir / KERNELS,
+        int8_kernel=settings.int8_kernel,
         hf_token=settings.hf_token,
         log_level=settings.log_level,
         log_format=settings.log_format,

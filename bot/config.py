@@ -14,7 +14,7 @@ from dotenv.parser import parse_stream
 
 from bot.errors import ConfigurationError
 from bot.inference.tools import DEPTH_REPO, FAMILIES, FamilyName
-from bot.inference.types import QUANTIZATIONS, Quantization
+from bot.inference.types import INT8_KERNELS, QUANTIZATIONS, Int8Kernel, Quantization
 
 T = TypeVar("T")
 
@@ -33,6 +33,7 @@ class Settings:
     gpu_memory_gb: float | None = None
     host_memory_gb: float | None = None
     quantization: Quantization = "8-bit"
+    int8_kernel: Int8Kernel = "auto"
     data_dir: Path = Path("data")
     dev_guild_id: int | None = None
     executor: Literal["local"] = "local"
@@ -84,6 +85,7 @@ def load_settings(
         gpu_memory_gb=read("GPU_MEMORY_GB", _positive, size, None),
         host_memory_gb=read("HOST_MEMORY_GB", _positive, size, None),
         quantization=cast(Quantization, choice("QUANTIZATION", QUANTIZATIONS, "8-bit")),
+        int8_kernel=cast(Int8Kernel, choice("INT8_KERNEL", INT8_KERNELS, "auto")),
         data_dir=read("DATA_DIR", Path, "a folder", Path("data")),
         dev_guild_id=read("DEV_GUILD_ID", _snowflake, "the id of a server, digits alone", None),
         executor=cast(Literal["local"], choice("EXECUTOR", ("local",), "local")),

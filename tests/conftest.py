@@ -27,6 +27,8 @@ from bot.inference.executor import Executor, LocalExecutor
 
 # As in the worker: several processes compute here, and must not wait for each other by spinning.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# The GPU's kernels are tried on the CPU, also before anything imports Triton.
+os.environ["TRITON_INTERPRET"] = "1"
 # No test may reach out, not even by a defect: what is not in a local folder is not there.
 os.environ["HF_HUB_OFFLINE"] = "1"
 

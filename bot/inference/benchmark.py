@@ -18,6 +18,8 @@ from tqdm import tqdm
 
 from bot.inference import requests
 from bot.inference.benchmark_report import Measured, Pair, Report, write
+from bot.inference.comparison import Comparison, Form
+from bot.inference.devices import choose_dtype
 from bot.inference.engine import Engine
 from bot.inference.pictures import luminosity
 from bot.inference.pipelines import Pipelines
@@ -32,6 +34,7 @@ from bot.inference.worker import build_pipelines
 PROMPT = "a large red circle on a blue background"
 EDIT = "make the circle green"
 SEED = 7
+LEAST_STEPS = 10
 
 Ask = Callable[[int], Request]
 """A request by its seed."""
@@ -42,7 +45,8 @@ class Plan:
     """What to measure; all tools where none is named, and the tool's own steps for None.
 
     With `random_weights` the full-size models are built on the spot: their speed and memory are
-    real, their pictures are noise.
+    real, their pictures are noise. With `compare` a step of the first tool is measured in other
+    forms too.
     """
 
     tools: Sequence[str] = ()
@@ -50,6 +54,7 @@ class Plan:
     steps: int | None = None
     runs: int = 3
     random_weights: bool = False
+    compare: bool = False
 
 
 def benchmark(options: WorkerOptions, plan: Plan, out: Path | None) -> None:
@@ -67,11 +72,13 @@ def benchmark(options: WorkerOptions, plan: Plan, out: Path | None) -> None:
         pairs: list[Pair] = []
         for tool in tqdm(tools, desc="benchmark", unit="tool"):
             pairs += _compare(pipelines, tool, plan)
+        forms = _forms(pipelines, tools[0], plan) if plan.compare else []
     report = Report(
         device=pairs[0].standard.memory.device,
         software=f"Python {platform.python_version()}, torch {torch.__version__}",
         models="flux, random weights" if plan.random_weights else family.name,
         pairs=pairs,
+        forms=forms,
     )
     tqdm.write(report.markdown())
     if out is not None:
@@ -82,6 +89,20 @@ def _build(options: WorkerOptions, plan: Plan, folder: Path) -> Pipelines:
     if not plan.random_weights:
         return build_pipelines(options)
     return build_pipelines(options, family=full_size_family(folder), make_parts=RandomParts)
+
+
+def _forms(pipelines: Pipelines, tool: Tool, plan: Plan) -> list[Form]:
+    """Measure a step of a tool's transformer in several forms."""
+    pipelines.drop_all()
+    comparison = Comparison(
+        parts=pipelines.parts,
+        tool=tool,
+        device=pipelines.device,
+        dtype=choose_dtype(pipelines.device),
+        runs=max(plan.runs, LEAST_STEPS),
+    )
+    sizes = [pipelines.family.pixels(size) for size in plan.sizes]
+    return list(tqdm(comparison.measure(sizes), desc=f"a step of {tool.name}", unit="form"))
 
 
 def _compare(pipelines: Pipelines, tool: Tool, plan: Plan) -> list[Pair]:

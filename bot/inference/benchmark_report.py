@@ -13,6 +13,7 @@ from typing import Any
 
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
+from bot.inference.comparison import OURS, Form
 from bot.inference.types import MemoryStats, Quantization
 from bot.units import format_bytes, format_seconds
 
@@ -61,6 +62,7 @@ class Report:
     software: str
     models: str
     pairs: Sequence[Pair]
+    forms: Sequence[Form] = ()
 
     def markdown(self) -> str:
         """Return the table as people read it."""
@@ -74,7 +76,10 @@ class Report:
         for pair in self.pairs:
             lines += [_row(pair.standard), _row(pair.eight_bit, pair)]
         reasons = dict.fromkeys(pair.eight_bit.fallback_reason for pair in self.pairs)
-        return "\n".join((*lines, *filter(None, reasons)))
+        lines += filter(None, reasons)
+        if self.forms:
+            lines += ["", *_compared(self.forms)]
+        return "\n".join(lines)
 
     def json(self) -> str:
         """Return everything but the pictures."""
@@ -92,6 +97,7 @@ class Report:
                     }
                     for pair in self.pairs
                 ],
+                "forms": [dataclasses.asdict(form) for form in self.forms],
             },
             indent=1,
         )
@@ -145,6 +151,25 @@ def _row(form: Measured, pair: Pair | None = None) -> str:
         f"{pair.ssim:.3f}" if pair else "",
     ]
     return f"| {' | '.join(cells)} |"
+
+
+def _compared(forms: Sequence[Form]) -> list[str]:
+    """Return the table of one step in several forms."""
+    ours = {form.size: form.seconds for form in forms if form.name == OURS}
+    rows = ["| one step | size | ms | by ours | weights | error |", f"|{'---|' * 6}"]
+    for form in forms:
+        cells = [form.name, f"{form.size[0]}×{form.size[1]}"]
+        if form.failure is None:
+            cells += [
+                f"{1000 * form.seconds:.1f}",
+                f"{form.seconds / ours[form.size]:.2f}" if form.size in ours else "",
+                format_bytes(form.weights),
+                f"{form.error:.4f}",
+            ]
+        else:
+            cells += [form.failure.replace("|", "/"), "", "", ""]
+        rows.append(f"| {' | '.join(cells)} |")
+    return rows
 
 
 def _draw_bars(

@@ -180,13 +180,14 @@ class Engine:
         latents, transformer = self._denoise(
             request, conditions, quantization, encoded.embeddings, watch
         )
+        failure = self._pipelines.int8_failure(TOOLS[request.tool])
         pictures, autoencoder = self._decode(latents, conditions, watch)
         return _Attempt(
             images=[picture.image for picture in pictures],
             finite=all(picture.finite for picture in pictures),
             quantization=transformer.quantization,
             parts=[*encoded.parts, transformer, autoencoder],
-            notes=encoded.notes,
+            notes=encoded.notes + _slow_note(failure),
         )
 
     def _encode(
@@ -346,6 +347,12 @@ def _enlargement_note(conditions: Conditions) -> tuple[str, ...]:
     if own <= width:
         return ()
     return (f"Painted at {width}×{height} and enlarged into the picture.",)
+
+
+def _slow_note(failure: str | None) -> list[str]:
+    if failure is None:
+        return []
+    return ["Computing in 8 bits failed on this GPU, so it took longer; the log says why."]
 
 
 def _extent(request: Request) -> str:

@@ -32,13 +32,15 @@ from transformers import (
 )
 
 from bot.errors import OutOfMemory
-from bot.inference import memory
+from bot.inference import int8, memory
+from bot.inference.int8 import Int8Transformer
+from bot.inference.offload import HostCopy
 from bot.inference.parts import DEPTH_ESTIMATOR, Key, Parts, Watch, unwatched
 from bot.inference.quantization import Loaded, Part
 from bot.inference.repositories import Repositories
 from bot.inference.store import Store
 from bot.inference.tools import DEPTH_REPO, SHARED_REPO, Family, Tool
-from bot.inference.types import DeviceMemory, Holding, Quantization, Weights
+from bot.inference.types import DeviceMemory, Holding, Int8Kernel, Quantization, Weights
 from bot.units import format_bytes
 
 _log = logging.getLogger(__name__)
@@ -49,15 +51,34 @@ _VAE = Key(SHARED_REPO, "vae", "None")
 
 @dataclass(slots=True)
 class Component:
-    """One set of weights and where it lies."""
+    """One set of weights and where it lies: on the device, in host memory, or both."""
 
     loaded: Loaded
-    on_device: bool = False
+    int8: Int8Transformer | None = None
+    on_device: bool = True
+    host_copy: HostCopy | None = None
 
     @property
     def bytes(self) -> int:
         """What the weights take, wherever they lie."""
         return self.loaded.part.weights.actual
+
+    def leave(self) -> None:
+        """Keep the weights in host memory alone."""
+        if self.int8 is not None:
+            self.int8.release()
+        if self.host_copy is None:
+            self.host_copy = HostCopy(self.loaded.module)
+        self.host_copy.leave()
+        self.on_device = False
+
+    def arrive(self, device: torch.device) -> None:
+        """Bring the weights to the device; the copy in host memory stays."""
+        assert self.host_copy is not None
+        self.host_copy.arrive(device)
+        self.on_device = True
+        if self.int8 is not None:
+            self.int8.attach()
 
 
 _PIPELINES: dict[str, type[DiffusionPipeline]] = {
@@ -70,8 +91,10 @@ class Pipelines:
     """Owns the components of one device and builds diffusers pipelines from them.
 
     `device_budget` and `host_budget` are bytes of weights. On the CPU and on MPS both are the same
-    memory, and what leaves is dropped at once. In `store_folder` weights are kept at 8 bits. A
-    pipeline that a method returns is for one stage: while it is held, its components stay in
+    memory, and what leaves is dropped at once. In `store_folder` weights are kept at 8 bits, and
+    `int8_kernel` says how transformers at 8 bits compute.
+
+    A pipeline that a method returns is for one stage: while it is held, its components stay in
     memory even if they are evicted.
     """
 
@@ -86,6 +109,7 @@ class Pipelines:
         token: str | None = None,
         depth_repo_id: str = DEPTH_REPO,
         store_folder: Path | None = None,
+        int8_kernel: Int8Kernel = "auto",
         watch: Watch = unwatched,
         make_parts: type[Parts] = Parts,
     ) -> None:
@@ -100,6 +124,7 @@ class Pipelines:
             store=Store(store_folder, dtype) if store_folder else None,
             watch=watch,
         )
+        self._int8_kernel = int8_kernel
         self._depth_key = Key(depth_repo_id, DEPTH_ESTIMATOR, "None")
         self._components: OrderedDict[Key, Component] = OrderedDict()  # least recently used first
 
@@ -182,6 +207,11 @@ class Pipelines:
             keys.append(self._depth_key)
         return keys
 
+    def int8_failure(self, tool: Tool) -> str | None:
+        """Return why a tool's transformer no longer computes in 8 bits, if it did."""
+        component = self._components.get(_transformer_key(tool, "8-bit"))
+        return component.int8.failure if component and component.int8 else None
+
     @property
     def has_autoencoder(self) -> bool:
         """Whether the autoencoder is on the device now."""
@@ -242,15 +272,15 @@ class Pipelines:
             if key not in self._components:
                 # before it is loaded: what goes straight to the device needs the room at once
                 self._make_room(self.parts.expected_bytes(key), keep=keys)
-                self._components[key] = Component(self.parts.load(key), on_device=True)
+                loaded = self.parts.load(key)
+                self._components[key] = Component(loaded, self._compute_in_int8(key, loaded))
             self._components.move_to_end(key)
         wanted = [self._components[key] for key in keys]
         try:
             self._make_room(sum(c.bytes for c in wanted if not c.on_device), keep=keys)
             for component in wanted:
                 if not component.on_device:
-                    component.loaded.module.to(self.device)
-                    component.on_device = True
+                    component.arrive(self.device)
         finally:
             self._trim_host()
         return [component.loaded for component in wanted]
@@ -283,20 +313,46 @@ class Pipelines:
             del self._components[key], component
             _log.info("dropped %s of %s", key.part, key.repo_id)
             return
-        component.loaded.module.to("cpu")
-        component.on_device = False
+        component.leave()
         _log.info("moved %s of %s to host memory", key.part, key.repo_id)
         self._trim_host(arriving)
 
     def _trim_host(self, arriving: tuple[Key, ...] = ()) -> None:
-        """Drop the least recently used of what waits in host memory, down to its budget."""
-        waiting = [k for k, c in self._components.items() if not c.on_device and k not in arriving]
-        excess = sum(self._components[k].bytes for k in waiting) - self._host_budget
-        for key in waiting:
+        """Drop the least recently used of what is in host memory, down to its budget.
+
+        Copies of what is on the device as well go first.
+        """
+        copies = [(k, c) for k, c in self._components.items() if c.host_copy is not None]
+        copies.sort(key=lambda entry: not entry[1].on_device)
+        excess = sum(c.bytes for _, c in copies) - self._host_budget
+        for key, component in copies:
             if excess <= 0:
                 return
-            excess -= self._components.pop(key).bytes
-            _log.info("dropped %s of %s from host memory", key.part, key.repo_id)
+            if component.on_device:
+                component.host_copy = None
+            elif key in arriving:
+                continue
+            else:
+                del self._components[key]
+                _log.info("dropped %s of %s from host memory", key.part, key.repo_id)
+            excess -= component.bytes
+
+    def _compute_in_int8(self, key: Key, loaded: Loaded) -> Int8Transformer | None:
+        """Let a transformer at 8 bits compute in 8 bits too, where that is wanted and possible."""
+        if key.part != "transformer" or loaded.part.quantization != "8-bit":
+            return None
+        if self._int8_kernel == "quanto":
+            return None
+        reason = int8.obstacle(loaded.module, self.device)
+        if reason is not None:
+            level = logging.WARNING if self._int8_kernel == "fused" else logging.INFO
+            _log.log(level, "%s computes as quanto does: %s", key, reason)
+            return None
+        transformer = Int8Transformer(loaded.module)
+        transformer.attach()
+        self._release_cache()  # its layers lay apart before
+        _log.info("%s computes in 8 bits", key)
+        return transformer
 
     def _release_cache(self) -> None:
         gc.collect()  # diffusers' pipelines refer to themselves, and so outlive their last use

@@ -15,7 +15,7 @@ from typing import Any, BinaryIO, Literal
 
 from bot.errors import BotError
 from bot.inference.tools import DEPTH_REPO, FamilyName
-from bot.inference.types import DeviceMemory, Progress, Request, Result
+from bot.inference.types import DeviceMemory, Int8Kernel, Progress, Request, Result
 
 _LENGTH = struct.Struct(">I")
 
@@ -24,7 +24,8 @@ _LENGTH = struct.Struct(">I")
 class WorkerOptions:
     """What a worker needs to know of the settings; memory in gigabytes, None for what there is.
 
-    In `store_folder` quantised weights are kept for the next start.
+    In `store_folder` quantised weights are kept for the next start, in `kernel_folder` what is
+    compiled for the GPU.
     """
 
     family: FamilyName
@@ -33,6 +34,8 @@ class WorkerOptions:
     host_memory_gb: float | None = None
     depth_model: str = DEPTH_REPO
     store_folder: Path | None = None
+    kernel_folder: Path | None = None
+    int8_kernel: Int8Kernel = "auto"
     hf_token: str | None = field(default=None, repr=False)
     log_level: str = "INFO"
     log_format: Literal["text", "json"] = "text"

@@ -8,6 +8,10 @@ from typing import Any, Literal
 
 Quantization = Literal["8-bit", "None"]
 QUANTIZATIONS: tuple[Quantization, ...] = ("8-bit", "None")
+Int8Kernel = Literal["auto", "quanto", "fused"]
+INT8_KERNELS: tuple[Int8Kernel, ...] = ("auto", "quanto", "fused")
+"""How transformers at 8 bits compute: in 8 bits where that can be, never, or with a warning where
+it cannot."""
 
 Stage = Literal["load", "annotate", "encode", "denoise", "decode"]
 STAGES: tuple[Stage, ...] = ("load", "annotate", "encode", "denoise", "decode")

@@ -119,6 +119,8 @@ def build_pipelines(
     """Import torch, choose the device and return the pipelines for it."""
     from bot.inference.devices import choose_device, choose_dtype, quiet_libraries
 
+    if options.kernel_folder is not None:
+        os.environ.setdefault("TRITON_CACHE_DIR", str(options.kernel_folder.absolute()))
     quiet_libraries()  # before their import: it is then that they give advice
 
     from bot.inference.memory import device_budget, host_budget
@@ -135,6 +137,7 @@ def build_pipelines(
         host_budget=host_budget(options.host_memory_gb),
         token=options.hf_token,
         store_folder=options.store_folder,
+        int8_kernel=options.int8_kernel,
         # the built-in family has one of its own
         depth_repo_id=options.depth_model if options.family == "flux" else DEPTH_REPO,
         watch=watch or unwatched,
