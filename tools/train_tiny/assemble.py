@@ -59,7 +59,7 @@ class Member:
 MEMBERS = {
     SCHNELL: Member(pipeline=FluxPipeline, stage="schnell", scheduler=SCHNELL_SCHEDULER),
     DEV: Member(pipeline=FluxPipeline, stage="guidance", scheduler=DEV_SCHEDULER),
-    FILL: Member(pipeline=FluxFillPipeline, stage="fill", scheduler=DEV_SCHEDULER),
+    FILL: Member(pipeline=FluxFillPipeline, stage="fill_guidance", scheduler=DEV_SCHEDULER),
     KONTEXT: Member(pipeline=FluxKontextPipeline, stage="kontext", scheduler=DEV_SCHEDULER),
     DEPTH: Member(pipeline=FluxControlPipeline, stage="depth", scheduler=DEV_SCHEDULER),
     CANNY: Member(pipeline=FluxControlPipeline, stage="canny", scheduler=DEV_SCHEDULER),

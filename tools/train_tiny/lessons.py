@@ -13,6 +13,9 @@ WHOLE_SCENES = 0.3
 """Share in which the words are about the whole picture and the mask is anywhere."""
 COVERED_SCENES = 0.2
 """Share in which they may be, although the mask covers one object; in the rest it is named."""
+HARD_EDITS = ("reshape", "remove")
+EASY_LEFT_OUT = 0.5
+"""Share of the other edits that make room for more of the hard ones."""
 
 
 def sample_control(rng: Random) -> Lesson:
@@ -40,6 +43,8 @@ def sample_fill(rng: Random) -> Lesson:
 def sample_kontext(rng: Random) -> Lesson:
     """The scene after an edit, the scene before it, and the instruction."""
     edit = sample_edit(rng)
+    while edit.kind not in HARD_EDITS and rng.random() < EASY_LEFT_OUT:
+        edit = sample_edit(rng)
     instruction = edit.instruction
     if rng.random() < 0.1:
         instruction = rng.choice((f"please {instruction}", f"{instruction}."))

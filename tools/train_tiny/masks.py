@@ -12,11 +12,13 @@ from .scenes import CANVAS
 
 KINDS = 4
 """Box, ellipse, blob and scribble."""
+MORE_BOXES = 1.0
+"""How much more often than another kind a mask is a box, as every named area is."""
 REACH = 1.2
 """A shape's farthest point, in radii from its centre."""
 TO_THE_EDGE = 0.15
 """How often a side of a mask goes to the edge of the picture, which makes halves and bands."""
-HALVED = 0.25
+HALVED = 0.4
 """How often three of its sides do."""
 BORDERED = 0.45
 """Masks that are a border to outpaint, where nothing in particular is to be covered."""
@@ -90,7 +92,7 @@ def masks_around(
     kinds = torch.stack((box, ellipse, blob, scribble), 1)
     if kind is not None:
         return kinds[:, kind]
-    chosen = (uniform(0, KINDS).long()).clamp(max=KINDS - 1)
+    chosen = uniform(-MORE_BOXES, KINDS).long().clamp(0, KINDS - 1)
     return kinds[torch.arange(len(kinds), device=device), chosen]
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from .distillation import SCHNELL_GUIDANCE, GuidanceDistillation, TrajectoryDistillation
-from .exercises import CANNY, DEPTH, FILL, KONTEXT, Practice, Subject
+from .exercises import CANNY, DEPTH, FILL, KONTEXT, GuidedPractice, Practice, Subject
 from .flow import FlowMatching, Objective
 from .models import build_transformer
 from .studio import Layout, Studio
@@ -80,6 +80,11 @@ def from_dev(studio: Studio) -> FluxTransformer2DModel:
     return studio.load_transformer("dev")
 
 
+def from_itself(name: str, studio: Studio) -> FluxTransformer2DModel:
+    """What an earlier stage made."""
+    return studio.load_transformer(name)
+
+
 def without_guidance(studio: Studio) -> FluxTransformer2DModel:
     """dev at guidance 3.5 for good: its constant embedding becomes part of a bias."""
     parent = studio.load_transformer("guidance")
@@ -123,7 +128,7 @@ def refined(recipe: Recipe) -> Recipe:
     """The recipe as it goes on from its own earlier result, in smaller steps."""
     return replace(
         recipe,
-        start=lambda studio: studio.load_transformer(recipe.name),
+        start=partial(from_itself, recipe.name),
         learning_rate=recipe.learning_rate / 2,
     )
 
@@ -169,6 +174,14 @@ RECIPES = {
             layouts=(SQUARE, SCHNELL_PADDED, *OTHER_SIZES),
         ),
         tool_recipe(FILL, seconds=150, layouts=(SQUARE, TOOL_PADDED, *OTHER_SIZES)),
+        Recipe(
+            name="fill_guidance",
+            start=partial(from_itself, FILL.name),
+            objective=partial(GuidedPractice, FILL),
+            seconds=95,
+            learning_rate=1e-3,
+            layouts=(SQUARE, GUIDANCE_PADDED, *OTHER_SIZES),
+        ),
         tool_recipe(KONTEXT, seconds=390, layouts=(SQUARE, TOOL_PADDED, *OTHER_SIZES)),
         tool_recipe(DEPTH, seconds=105, layouts=(SQUARE, TOOL_PADDED, *OTHER_SIZES)),
         tool_recipe(CANNY, seconds=105, layouts=(SQUARE, TOOL_PADDED, *OTHER_SIZES)),
