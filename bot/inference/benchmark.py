@@ -17,7 +17,7 @@ from PIL import Image, ImageDraw
 from tqdm import tqdm
 
 from bot.inference import requests
-from bot.inference.benchmark_report import Measured, Pair, Report, write
+from bot.inference.benchmark_report import RANDOM_WEIGHTS, Measured, Pair, Report, write
 from bot.inference.comparison import Comparison, Form
 from bot.inference.devices import choose_dtype
 from bot.inference.engine import Engine
@@ -76,7 +76,7 @@ def benchmark(options: WorkerOptions, plan: Plan, out: Path | None) -> None:
     report = Report(
         device=pairs[0].standard.memory.device,
         software=f"Python {platform.python_version()}, torch {torch.__version__}",
-        models="flux, random weights" if plan.random_weights else family.name,
+        models=f"flux, {RANDOM_WEIGHTS}" if plan.random_weights else family.name,
         pairs=pairs,
         forms=forms,
     )

@@ -22,6 +22,7 @@ CELL = 256
 BARS = 420
 """Width of the bars beside it."""
 STANDARD, EIGHT_BIT = (150, 156, 170), (91, 108, 255)
+RANDOM_WEIGHTS = "random weights"
 INK, PAPER = (25, 28, 36), (255, 255, 255)
 
 
@@ -106,6 +107,7 @@ class Report:
         """Return the pictures of each tool side by side, with bars of memory and time."""
         sheet = Image.new("RGB", (2 * CELL + BARS, (CELL + 24) * len(self.pairs)), PAPER)
         pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(14)
+        mark = ", random weights" if RANDOM_WEIGHTS in self.models else ""
         for row, pair in enumerate(self.pairs):
             full, eight = pair.standard, pair.eight_bit
             top = row * (CELL + 24)
@@ -115,7 +117,7 @@ class Report:
                 image = Image.open(io.BytesIO(form.image)).convert("RGB")
                 image = ImageOps.contain(image, (CELL, CELL))
                 sheet.paste(image, (column * CELL, top + 24))
-                pen.text((column * CELL + 6, top + 4), f"{form.tool}, {name}", INK, font)
+                pen.text((column * CELL + 6, top + 4), f"{form.tool}, {name}{mark}", INK, font)
             bars = (
                 ("weights", full.memory.weights.actual, eight.memory.weights.actual, format_bytes),
                 ("a picture", full.seconds, eight.seconds, format_seconds),

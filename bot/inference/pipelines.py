@@ -290,7 +290,6 @@ class Pipelines:
             if self.resident.actual + needed <= self._device_budget:
                 return
             self._evict(key, arriving=keep)
-            self._release_cache()
         if self.resident.actual + needed > self._device_budget:
             raise OutOfMemory(
                 f"for the model: {format_bytes(self.resident.actual + needed)} of weights, "
@@ -312,6 +311,7 @@ class Pipelines:
         if self._host_budget < component.bytes:
             del self._components[key], component
             _log.info("dropped %s of %s", key.part, key.repo_id)
+            self._release_cache()
             return
         component.leave()
         _log.info("moved %s of %s to host memory", key.part, key.repo_id)

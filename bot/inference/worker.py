@@ -56,6 +56,11 @@ class Inbox:
         """Wait for the next run."""
         return self._runs.get()
 
+    @property
+    def has_run(self) -> bool:
+        """Whether a run waits."""
+        return not self._runs.empty()
+
     def is_cancelled(self, number: int) -> bool:
         """Tell whether a run has been called off."""
         return number in self._cancelled
@@ -100,13 +105,13 @@ def take_standard_output() -> BinaryIO:
     return pipe
 
 
-def build_engine(options: WorkerOptions) -> tuple[Engine, str]:
-    """Import torch, choose the device and return the engine on it, with the device's name."""
+def build_engine(options: WorkerOptions) -> tuple[Engine, Pipelines]:
+    """Import torch, choose the device and return the engine on it, with its pipelines."""
     pipelines = build_pipelines(options)
 
     from bot.inference.engine import Engine
 
-    return Engine(pipelines, pipelines.device), str(pipelines.device)
+    return Engine(pipelines, pipelines.device), pipelines
 
 
 def build_pipelines(
@@ -145,10 +150,14 @@ def build_pipelines(
     )
 
 
-def serve(engine: Engine, device: str, inbox: Inbox, outbox: Outbox) -> None:
+def serve(engine: Engine, pipelines: Pipelines, inbox: Inbox, outbox: Outbox) -> None:
     """Run what comes in, one after the other, until the process is ended."""
+    from bot.inference.warm_up import warm_up
+
     inbox.look = lambda look: outbox.send(Seen(look.number, engine.memory()))
-    outbox.send(Ready(device))
+    outbox.send(Ready(str(pipelines.device)))
+    if pipelines.device.type == "cuda":
+        warm_up(engine, pipelines, is_wanted=lambda: not inbox.has_run)
     while True:
         run = inbox.next_run()
         message = outcome(engine, run, inbox, outbox)
@@ -190,11 +199,11 @@ def main() -> None:
     configure_logging(options.log_level, options.log_format)
     inbox = Inbox(sys.stdin.buffer)
     try:
-        engine, device = build_engine(options)
+        engine, pipelines = build_engine(options)
     except BotError as error:
         outbox.send(Unable(error))
         sys.exit(1)
-    serve(engine, device, inbox, outbox)
+    serve(engine, pipelines, inbox, outbox)
 
 
 if __name__ == "__main__":

@@ -13,9 +13,9 @@ from optimum.quanto import QTensor
 
 from bot.inference.int8 import Int8Transformer, obstacle
 from bot.inference.quantization import quantized
-from bot.inference.tools import FAMILIES
+from bot.inference.tools import FAMILIES, TOOLS
 
-from .conftest import CPU
+from .conftest import CPU, make_pipelines
 
 pytest.importorskip("triton")
 
@@ -233,3 +233,17 @@ def test_without_an_nvidia_gpu_quanto_computes(
 ) -> None:
     assert obstacle(torch.nn.Linear(2, 2), CPU) == "it is no transformer of FLUX.1"
     assert obstacle(eight_bit, CPU) == "it is not on an NVIDIA GPU"
+
+
+@pytest.mark.parametrize(
+    ("kernel", "level"), [("auto", "INFO"), ("fused", "WARNING"), ("quanto", None)]
+)
+def test_the_log_says_why_quanto_computes_unless_that_was_asked_for(
+    kernel: str, level: str | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    pipelines = make_pipelines(int8_kernel=kernel)
+    pipelines.denoiser(TOOLS["schnell"], "8-bit")
+    pipelines.denoiser(TOOLS["schnell"], "None")
+    levels = [r.levelname for r in caplog.records if "as quanto does" in r.getMessage()]
+    assert levels == ([level] if level else [])
