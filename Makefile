@@ -10,7 +10,7 @@ playground: .venv/playground.stamp
 	$(BIN)/python -m bot playground
 
 test: .venv/dev.stamp
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 lint: .venv/dev.stamp
 	$(BIN)/ruff check

@@ -43,6 +43,7 @@ async def outcome(executor: LocalExecutor, request: Request) -> Result | Request
 @pytest.mark.parametrize("name", HOSTILE)
 async def test_the_worker_says_one_sentence_and_goes_on(executor: LocalExecutor, name: str) -> None:
     hostile = HOSTILE[name]
+    await executor.ready()
     (worker,) = executor.process_ids
     for request in asks(hostile.data):
         ended = await outcome(executor, request)
