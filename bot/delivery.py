@@ -16,7 +16,7 @@ from bot.fitting import fitted
 from bot.inference.types import Progress
 from bot.jobs import JobEvent
 from bot.messages import Message, compose
-from bot.storage import DEFAULT_FILESIZE_LIMIT, Job
+from bot.records import DEFAULT_FILESIZE_LIMIT, Job
 
 _log = logging.getLogger(__name__)
 

@@ -13,7 +13,8 @@ from typing import Literal, Protocol
 from bot.errors import BotError, JobError, StorageError
 from bot.inference.executor import Executor
 from bot.inference.types import Progress, Queued, Request, Result
-from bot.storage import Job, Origin, Storage
+from bot.records import Job, Origin
+from bot.storage import Storage
 
 _log = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from bot.captions import CONTROLS, adjusted, alt_text, caption, own_options
 from bot.inference.tools import TOOLS
 from bot.inference.types import MemoryStats, Progress, Queued, Request, Result
 from bot.jobs import Ended, JobEvent
-from bot.storage import Draft, Job
+from bot.records import Draft, Job
 from bot.units import format_bytes, format_seconds
 
 ACCENT = discord.Colour(0x5B6CFF)

@@ -9,80 +9,20 @@ import sqlite3
 import time
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import aiosqlite
 
 from bot.errors import JobError
 from bot.files import input_path, prepare_folder, sentences, write_files, write_inputs
 from bot.inference.types import Adjustment, MemoryStats, Request, Result, Weights
+from bot.records import Draft, Job, Origin, StoredImage, read_draft, read_job
 from bot.schema import migrate
 
 SELECT_JOBS = """SELECT *,
     (SELECT group_concat(name) FROM inputs WHERE job_id = jobs.id) AS inputs FROM jobs"""
-
-JobState = Literal["queued", "running", "made", "delivered", "failed", "cancelled", "interrupted"]
-
-DEFAULT_FILESIZE_LIMIT = 10 * 2**20
-"""Bytes. What Discord takes in a file where a server has not been boosted."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Origin:
-    """Who asked, where, and how the answer gets back to them."""
-
-    user_id: int
-    guild_id: int | None
-    channel_id: int
-    message_id: int
-    application_id: int
-    token: str = field(repr=False)
-    private: bool = False
-    spoiler: bool = False
-    filesize_limit: int = DEFAULT_FILESIZE_LIMIT
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Job:
-    """One request of one member, and what has become of it; times are seconds since 1970.
-
-    The request comes without its images, which `Storage.inputs` reads; `inputs` are their names.
-    `outcome` is what the result said apart from the pictures, once there is one.
-    """
-
-    id: int
-    state: JobState
-    origin: Origin
-    request: Request
-    outcome: Mapping[str, Any] | None
-    error: str | None
-    created_at: float
-    started_at: float | None
-    finished_at: float | None
-    inputs: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class StoredImage:
-    """One picture of a job, as a file."""
-
-    job_id: int
-    position: int
-    seed: int
-    path: Path
-    bytes: int
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Draft:
-    """What the preview of a mask is about: a request, without its images, that is no job yet."""
-
-    id: int
-    origin: Origin
-    request: Request
-    created_at: float
 
 
 class Storage:
@@ -143,21 +83,51 @@ class Storage:
         rows = await self._rows(f"{SELECT_JOBS} WHERE id = ?", job_id)
         if not rows:
             raise JobError("This job is not known any more.")
-        return _job(rows[0])
+        return read_job(rows[0])
 
     async def unfinished_jobs(self) -> list[Job]:
         """Return the jobs that an earlier process did not bring to their members, in order."""
         rows = await self._rows(
             f"{SELECT_JOBS} WHERE state IN ('queued', 'running', 'made') ORDER BY id"
         )
-        return [_job(row) for row in rows]
+        return [read_job(row) for row in rows]
 
     async def start_job(self, job_id: int) -> Job:
         """Record that a job is being worked on."""
         await self._change(
-            "UPDATE jobs SET state = 'running', started_at = ? WHERE id = ?", time.time(), job_id
+            "UPDATE jobs SET state = 'running', started_at = ?, attempts = attempts + 1"
+            " WHERE id = ?",
+            time.time(),
+            job_id,
         )
         return await self.job(job_id)
+
+    async def put_back(self, job_id: int) -> None:
+        """Record that a job waits again: it was called off for a restart, and not for its own."""
+        await self._change(
+            "UPDATE jobs SET state = 'queued', started_at = NULL, attempts = max(0, attempts - 1)"
+            " WHERE id = ? AND state = 'running'",
+            job_id,
+        )
+
+    async def note_nonce(self, job_id: int, nonce: str) -> None:
+        """Record that a message with this nonce is about to be posted for a job."""
+        await self._change("UPDATE jobs SET nonce = ? WHERE id = ?", nonce, job_id)
+
+    async def ended_since(self, finished_at: float) -> list[Job]:
+        """Return the jobs that ran and have ended since a time, in order."""
+        rows = await self._rows(
+            f"{SELECT_JOBS} WHERE finished_at >= ? AND started_at IS NOT NULL ORDER BY id",
+            finished_at,
+        )
+        return [read_job(row) for row in rows]
+
+    async def last_made(self, count: int) -> list[Job]:
+        """Return the jobs that were made last, the oldest of them first."""
+        rows = await self._rows(
+            f"{SELECT_JOBS} WHERE outcome IS NOT NULL ORDER BY id DESC LIMIT ?", count
+        )
+        return [read_job(row) for row in reversed(rows)]
 
     async def finish_job(self, job_id: int, result: Result) -> None:
         """Keep the pictures of a job and record it as made, both or neither."""
@@ -266,12 +236,12 @@ class Storage:
         rows = await self._rows("SELECT * FROM drafts WHERE id = ?", draft_id)
         if not rows:
             raise JobError("This preview has expired. Please send the command once more.")
-        return _draft(rows[0])
+        return read_draft(rows[0])
 
     async def drafts_before(self, created_at: float) -> list[Draft]:
         """Return the drafts that are older than a time."""
         rows = await self._rows("SELECT * FROM drafts WHERE created_at < ?", created_at)
-        return [_draft(row) for row in rows]
+        return [read_draft(row) for row in rows]
 
     async def draft_images(self, draft_id: int) -> dict[str, bytes]:
         """Return the images of a draft; raise StorageError if one has gone."""
@@ -353,37 +323,3 @@ class Storage:
                     with contextlib.suppress(sqlite3.OperationalError):
                         await self._connection.execute("ROLLBACK")
                     raise
-
-
-def _job(row: sqlite3.Row) -> Job:
-    return Job(
-        id=row["id"],
-        state=row["state"],
-        origin=Origin(
-            user_id=row["user_id"],
-            guild_id=row["guild_id"],
-            channel_id=row["channel_id"],
-            message_id=row["message_id"],
-            application_id=row["application_id"],
-            token=row["token"],
-            private=bool(row["private"]),
-            spoiler=bool(row["spoiler"]),
-            filesize_limit=row["filesize_limit"],
-        ),
-        request=Request.from_options(json.loads(row["request"])),
-        outcome=json.loads(row["outcome"]) if row["outcome"] else None,
-        error=row["error"],
-        created_at=row["created_at"],
-        started_at=row["started_at"],
-        finished_at=row["finished_at"],
-        inputs=tuple(row["inputs"].split(",")) if row["inputs"] else (),
-    )
-
-
-def _draft(row: sqlite3.Row) -> Draft:
-    return Draft(
-        id=row["id"],
-        origin=Origin(**json.loads(row["origin"])),
-        request=Request.from_options(json.loads(row["request"])),
-        created_at=row["created_at"],
-    )

@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator
 
 from bot.inference.types import MemoryStats, Progress, Request, Result, Weights
 from bot.jobs import JobEvent
-from bot.storage import Job
+from bot.records import Job
 
 MEMORY = MemoryStats(
     device="CPU",

@@ -18,7 +18,8 @@ from bot import storage as storage_module
 from bot.errors import DiskFull, JobError, OutOfMemory
 from bot.inference.types import Progress, Queued, Result
 from bot.jobs import INTERRUPTED, UNDELIVERED, Ended, Jobs
-from bot.storage import Job, Storage
+from bot.records import Job
+from bot.storage import Storage
 
 from .doubles import HeldExecutor, Mailbox, result_for
 from .test_storage import ORIGIN, REQUEST

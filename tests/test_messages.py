@@ -10,7 +10,7 @@ from bot.captions import quoted
 from bot.inference.types import Progress, Queued, Region, Result, Weights
 from bot.jobs import Ended
 from bot.messages import compose, mask_preview, memory_line, progress_line, with_note
-from bot.storage import Draft, Job
+from bot.records import Draft, Job
 from bot.units import format_bytes, format_seconds
 
 from .test_storage import ORIGIN, REQUEST, RESULT

@@ -18,8 +18,9 @@ import pytest
 from bot import files, schema
 from bot.errors import DiskFull, JobError, StorageError
 from bot.inference.types import Region, Request, Result
+from bot.records import Origin
 from bot.schema import migrations
-from bot.storage import Origin, Storage
+from bot.storage import Storage
 
 from .doubles import MEMORY
 

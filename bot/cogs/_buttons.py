@@ -12,7 +12,7 @@ from bot.cogs._mask_preview import MaskButton
 from bot.errors import JobError
 from bot.inference.types import Progress, Queued
 from bot.jobs import JobEvent
-from bot.storage import Job
+from bot.records import Job
 
 
 class CancelButton(

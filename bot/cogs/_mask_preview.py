@@ -24,7 +24,7 @@ from bot.delivery import FAULTS
 from bot.errors import JobError, RequestError, StorageError
 from bot.inference.types import ADJUSTMENTS, Adjustment, Region, Request
 from bot.messages import draft_ended, draft_painted, mask_preview, starting
-from bot.storage import Draft
+from bot.records import Draft
 
 _log = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ import discord
 from bot.client import ALREADY_ACKNOWLEDGED, FluxBot
 from bot.cogs._attachments import read
 from bot.inference.types import SEED_LIMIT, Request
-from bot.storage import Origin
+from bot.records import Origin
 
 UNREAD = b""
 """Stands for an attachment while the options are checked: it is read when they are in order."""
