@@ -21,9 +21,6 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-STOP_GRACE = 20.0
-"""Seconds that a running job is given to finish when the bot is told to stop."""
-
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
@@ -175,7 +172,11 @@ async def _run(settings: Settings) -> int:
     with stop_signals() as stop:
         async with application(settings) as app, app.client:
             try:
-                await _first_of(_stop_gently(app, stop), _connect(app, token), _watch_worker(app))
+                await _first_of(
+                    _stop_gently(app, stop, settings.shutdown_grace_s),
+                    _connect(app, token),
+                    _watch_worker(app),
+                )
             finally:
                 await app.jobs.stop(grace=0)  # while the client can still tell the members
     return 0
@@ -211,11 +212,11 @@ async def _watch_worker(app: Application) -> None:
     await asyncio.Event().wait()
 
 
-async def _stop_gently(app: Application, stop: asyncio.Event) -> None:
+async def _stop_gently(app: Application, stop: asyncio.Event, grace: float) -> None:
     """Wait for a signal, then for the running job, which may finish."""
     await stop.wait()
-    _log.info("stopping: the running job may finish")
-    await app.jobs.stop(grace=STOP_GRACE)
+    _log.info("stopping: the running job may finish, the others go on at the next start")
+    await app.jobs.stop(grace)
 
 
 async def _first_of(*coroutines: Coroutine[Any, Any, None]) -> None:

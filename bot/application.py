@@ -51,13 +51,14 @@ async def application(
     async with AsyncExitStack() as stack:
         storage = await stack.enter_async_context(Storage.open(settings.data_dir))
         if executor is None:
-            executor = await stack.enter_async_context(LocalExecutor([worker_options(settings)]))
+            workers = LocalExecutor([worker_options(settings)], patience=settings.step_timeout_s)
+            executor = await stack.enter_async_context(workers)
         client = FluxBot(settings, storage)
         client.executor = executor
         # at once: a message of an earlier process may be clicked before this one sends any
         client.add_dynamic_items(*BUTTONS)
         client.previews = await stack.enter_async_context(MaskPreviews())
-        jobs = client.jobs = Jobs(storage, executor, Delivery(client, controls).deliver)
+        jobs = client.jobs = Jobs(storage, executor, Delivery(client, controls, storage).deliver)
         stack.push_async_callback(jobs.stop, grace=0)
         yield Application(client=client, jobs=jobs, storage=storage, executor=executor)
 

@@ -27,7 +27,7 @@ ALREADY_ACKNOWLEDGED = 40060
 
 EXTENSIONS = tuple(
     f"bot.cogs.{name}"
-    for name in ("generate", "fill", "kontext", "depth", "canny", "redux", "memory")
+    for name in ("generate", "fill", "kontext", "depth", "canny", "redux", "queue", "memory")
 )
 
 
@@ -45,8 +45,9 @@ class FluxBot(commands.Bot):
             command_prefix=commands.when_mentioned,
             help_command=None,
             tree_cls=FluxTree,
-            # slash commands and buttons need no privileged intent
-            intents=discord.Intents(guilds=True),
+            # no privileged ones; of messages only their deletion counts, which calls off a job
+            intents=discord.Intents(guilds=True, guild_messages=True),
+            max_messages=None,
             allowed_mentions=discord.AllowedMentions.none(),
         )
         self.settings = settings

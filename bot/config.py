@@ -37,6 +37,8 @@ class Settings:
     data_dir: Path = Path("data")
     dev_guild_id: int | None = None
     executor: Literal["local"] = "local"
+    step_timeout_s: float = 300.0
+    shutdown_grace_s: float = 20.0
     log_level: str = "INFO"
     log_format: Literal["text", "json"] = "text"
 
@@ -74,6 +76,7 @@ def load_settings(
         return read(name, _one_of(allowed), ", ".join(allowed), default)
 
     size = "a number of gigabytes above 0, or empty for what the machine has"
+    seconds = "a number of seconds above 0"
     return Settings(
         discord_token=read("DISCORD_TOKEN", str, "a token", None),
         flux_models=cast(FamilyName, choice("FLUX_MODELS", tuple(FAMILIES), "flux")),
@@ -89,6 +92,8 @@ def load_settings(
         data_dir=read("DATA_DIR", Path, "a folder", Path("data")),
         dev_guild_id=read("DEV_GUILD_ID", _snowflake, "the id of a server, digits alone", None),
         executor=cast(Literal["local"], choice("EXECUTOR", ("local",), "local")),
+        step_timeout_s=read("STEP_TIMEOUT_S", _positive, seconds, 300.0),
+        shutdown_grace_s=read("SHUTDOWN_GRACE_S", _positive, seconds, 20.0),
         log_level=choice("LOG_LEVEL", LOG_LEVELS, "INFO"),
         log_format=cast(Literal["text", "json"], choice("LOG_FORMAT", ("text", "json"), "text")),
     )

@@ -162,7 +162,7 @@ class UnusablePicture(InferenceError):
 class WorkerDied(InferenceError):
     """The process that owns the device ended while it worked on a job, or before it was ready."""
 
-    def __init__(self, exit_code: int | None, *, starting: bool = False) -> None:
+    def __init__(self, exit_code: float | None, *, starting: bool = False) -> None:
         super().__init__(exit_code)
         self.starting = starting
 
@@ -175,6 +175,16 @@ class WorkerDied(InferenceError):
         return (
             f"The inference process ended while it worked on this (exit code {self.args[0]}). "
             "It has been started again: please send the command once more."
+        )
+
+
+class WorkerHung(WorkerDied):
+    """The process that owns the device said nothing for too long, and was ended."""
+
+    def __str__(self) -> str:
+        return (
+            f"The inference process said nothing for {self.args[0]:g} s and was started again. "
+            "Please send the command once more."
         )
 
 

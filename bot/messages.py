@@ -14,7 +14,7 @@ from bot.inference.tools import TOOLS
 from bot.inference.types import MemoryStats, Progress, Queued, Request, Result
 from bot.jobs import Ended, JobEvent
 from bot.records import Draft, Job
-from bot.units import format_bytes, format_seconds
+from bot.units import format_bytes, format_seconds, format_wait
 
 ACCENT = discord.Colour(0x5B6CFF)
 QUIET = discord.Colour(0x80848E)
@@ -175,10 +175,15 @@ def _saved(share: float) -> str:
 
 
 def _queued_line(queued: Queued) -> str:
+    if queued.restarting:
+        return "The bot is restarting. This goes on by itself when it is back."
     if queued.position <= 1:
         return "Starting …"
     before = queued.position - 1
-    return f"Waiting: {before} {'job' if before == 1 else 'jobs'} before this one."
+    line = f"Waiting: {before} {'job' if before == 1 else 'jobs'} before this one"
+    if queued.seconds is not None:
+        line += f", about {format_wait(queued.seconds)}"
+    return f"{line}."
 
 
 def _job_embed(job: Job, colour: discord.Colour, line: str) -> discord.Embed:

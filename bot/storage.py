@@ -102,11 +102,12 @@ class Storage:
         )
         return await self.job(job_id)
 
-    async def put_back(self, job_id: int) -> None:
-        """Record that a job waits again: it was called off for a restart, and not for its own."""
+    async def put_back(self, job_id: int, *, counts: bool) -> None:
+        """Record that a job waits again; whether its attempt `counts` as one of the few."""
         await self._change(
-            "UPDATE jobs SET state = 'queued', started_at = NULL, attempts = max(0, attempts - 1)"
+            "UPDATE jobs SET state = 'queued', started_at = NULL, attempts = attempts - ?"
             " WHERE id = ? AND state = 'running'",
+            0 if counts else 1,
             job_id,
         )
 

@@ -33,6 +33,13 @@ os.environ["TRITON_INTERPRET"] = "1"
 os.environ["HF_HUB_OFFLINE"] = "1"
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let who has the time ask for more."""
+    parser.addoption(
+        "--long", action="store_true", help="kill the bot a thousand times, not thirty"
+    )
+
+
 @dataclass(frozen=True, kw_only=True)
 class Scene:
     """A server with a channel, a member, a moderator and the bot."""

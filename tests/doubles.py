@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 
-from bot.inference.types import MemoryStats, Progress, Request, Result, Weights
+from bot.inference.types import DeviceMemory, MemoryStats, Progress, Request, Result, Weights
 from bot.jobs import JobEvent
 from bot.records import Job
 
@@ -64,6 +64,11 @@ class HeldExecutor:
     async def ready(self) -> None:
         """Be ready at once."""
 
+    async def is_busy(self) -> None:
+        """Wait until any run has begun."""
+        async with asyncio.timeout(10), self._changed:
+            await self._changed.wait_for(lambda: bool(self.started))
+
     async def has_started(self, request: Request) -> None:
         """Wait until a run of this request has begun."""
         async with asyncio.timeout(10), self._changed:
@@ -83,6 +88,10 @@ class HeldExecutor:
     async def _notify(self) -> None:
         async with self._changed:
             self._changed.notify_all()
+
+    async def memory(self) -> list[DeviceMemory]:
+        """Nothing is on any device."""
+        return []
 
     async def close(self) -> None:
         """Nothing is open."""

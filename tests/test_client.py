@@ -79,7 +79,7 @@ async def test_every_option_of_the_contract_is_there_and_described(scene: Scene)
 
 
 async def test_the_bot_asks_for_no_privileged_intent(scene: Scene) -> None:
-    assert scene.app.client.intents == discord.Intents(guilds=True)
+    assert scene.app.client.intents == discord.Intents(guilds=True, guild_messages=True)
 
 
 async def test_an_error_that_was_not_foreseen_is_one_neutral_sentence_with_a_reference(

@@ -15,11 +15,12 @@ from typing import Any
 import pytest
 
 from bot import storage as storage_module
-from bot.errors import DiskFull, JobError, OutOfMemory
+from bot.errors import DiskFull, JobError, OutOfMemory, WorkerDied
 from bot.inference.types import Progress, Queued, Result
-from bot.jobs import INTERRUPTED, UNDELIVERED, Ended, Jobs
+from bot.jobs import MOST_ATTEMPTS, UNDELIVERED, WORN_OUT, Ended, Jobs
 from bot.records import Job
 from bot.storage import Storage
+from bot.turns import Limits
 
 from .doubles import HeldExecutor, Mailbox, result_for
 from .test_storage import ORIGIN, REQUEST
@@ -162,7 +163,7 @@ async def test_what_is_over_cannot_be_cancelled(queue: Queue) -> None:
     assert await queue.state(job) == "delivered"
 
 
-async def test_stopping_lets_the_running_job_finish_and_tells_those_that_wait(
+async def test_stopping_lets_the_running_job_finish_and_keeps_those_that_wait(
     queue: Queue,
 ) -> None:
     first, second = await queue.submit(1), await queue.submit(2)
@@ -172,41 +173,168 @@ async def test_stopping_lets_the_running_job_finish_and_tells_those_that_wait(
     queue.let_finish(first)
     await stop
     assert await queue.state(first) == "delivered"
-    assert await queue.state(second) == "interrupted"
-    assert queue.mailbox.of(second)[-1] == Ended(state="interrupted", text=INTERRUPTED)
-    with pytest.raises(JobError, match="being stopped"):
-        await queue.submit(3)
+    assert await queue.state(second) == "queued"
+    assert is_told_of_the_restart(queue, second)
 
 
-async def test_stopping_interrupts_what_does_not_finish_in_time(queue: Queue) -> None:
+async def test_stopping_puts_back_what_does_not_finish_in_time(queue: Queue) -> None:
     job = await queue.submit()
+    queue.executor.events.put_nowait(Progress(stage="denoise", step=1, total=4))
     await queue.started(job)
+    await queue.executor.has_taken_all()
     await queue.jobs.stop(grace=0.05)
-    assert await queue.state(job) == "interrupted"
-    assert queue.mailbox.of(job)[-1] == Ended(state="interrupted", text=INTERRUPTED)
+    row = await queue.storage.job(job.id)
+    assert (row.state, row.attempts) == ("queued", 0)
+    assert is_told_of_the_restart(queue, job)
+
+
+def is_told_of_the_restart(queue: Queue, job: Job) -> bool:
+    last = queue.mailbox.of(job)[-1]
+    return isinstance(last, Queued) and last.restarting
+
+
+@contextlib.asynccontextmanager
+async def restarted(storage: Storage) -> AsyncIterator[Queue]:
+    """Run a new queue on what an earlier one left."""
+    executor, mailbox = HeldExecutor(), Mailbox()
+    jobs = Jobs(storage, executor, mailbox.deliver)
+    work = asyncio.create_task(jobs.run())
+    yield Queue(jobs, executor, mailbox, storage, work)
+    work.cancel()
+    await asyncio.wait({work})
 
 
 async def letters_after_a_restart(storage: Storage) -> Mailbox:
     """Run a new queue on what an earlier one left, and return what it tells the members."""
-    mailbox = Mailbox()
-    work = asyncio.create_task(Jobs(storage, HeldExecutor(), mailbox.deliver).run())
-    async with asyncio.timeout(5):
+    async with restarted(storage) as queue, asyncio.timeout(5):
         while await storage.unfinished_jobs():
             await asyncio.sleep(0.01)
-    work.cancel()
-    await asyncio.wait({work})
-    return mailbox
+    return queue.mailbox
 
 
-async def test_what_an_earlier_process_left_is_told(tmp_path: Path) -> None:
+async def test_what_waited_and_what_ran_goes_on_after_a_restart_in_its_order(
+    tmp_path: Path,
+) -> None:
     async with Storage.open(tmp_path) as storage:
-        waiting = await storage.add_job(REQUEST, ORIGIN)
-        running = await storage.add_job(REQUEST, ORIGIN)
-        await storage.start_job(running.id)
+        jobs = [await storage.add_job(replace(REQUEST, seed=n), ORIGIN) for n in (1, 2, 3)]
+        await storage.start_job(jobs[0].id)  # and then the power went
+        async with restarted(storage) as queue:
+            for job in jobs:
+                await queue.started(job)
+                queue.let_finish(job)
+            await queue.jobs.idle()
+            assert [request.seed for request in queue.executor.started] == [1, 2, 3]
+            assert [await queue.state(job) for job in jobs] == ["delivered"] * 3
+            assert all(isinstance(queue.mailbox.of(job)[-1], Result) for job in jobs)
+
+
+async def test_what_was_cancelled_before_the_queue_began_is_not_made_after_all(
+    tmp_path: Path,
+) -> None:
+    async with Storage.open(tmp_path) as storage:
+        executor, mailbox = HeldExecutor(), Mailbox()
+        jobs = Jobs(storage, executor, mailbox.deliver)
+        job = await jobs.submit(REQUEST, ORIGIN)
+        work, cancel = (
+            asyncio.create_task(each) for each in (jobs.run(), jobs.cancel(job.id, "Cancelled."))
+        )
+        await cancel
+        other = await jobs.submit(replace(REQUEST, seed=2), ORIGIN)
+        await executor.has_started(other.request)
+        assert [request.seed for request in executor.started] == [2]
+        work.cancel()
+        await asyncio.wait({work})
+
+
+async def test_what_takes_the_bot_down_is_not_begun_for_ever(tmp_path: Path) -> None:
+    async with Storage.open(tmp_path) as storage:
+        job = await storage.add_job(REQUEST, ORIGIN)
+        for _ in range(MOST_ATTEMPTS):
+            await storage.start_job(job.id)
         mailbox = await letters_after_a_restart(storage)
-        for job in (waiting, running):
-            assert mailbox.of(job) == [Ended(state="interrupted", text=INTERRUPTED)]
-            assert (await storage.job(job.id)).state == "interrupted"
+        assert mailbox.of(job) == [Ended(state="failed", text=WORN_OUT)]
+
+
+async def test_a_job_whose_worker_dies_is_begun_again_and_at_last_ends_in_a_sentence(
+    queue: Queue,
+) -> None:
+    job = await queue.submit()
+    for attempt in range(1, MOST_ATTEMPTS + 1):
+        while len(queue.executor.started) < attempt:
+            await asyncio.sleep(0.01)
+        if attempt == 2:  # it may die with or without a word of the job
+            queue.executor.events.put_nowait(Progress(stage="encode"))
+        queue.executor.events.put_nowait(WorkerDied(-9))
+    await queue.jobs.idle()
+    assert len(queue.executor.started) == MOST_ATTEMPTS
+    assert queue.mailbox.of(job)[-1] == Ended(state="failed", text=WORN_OUT)
+
+
+async def test_a_job_whose_worker_died_goes_before_what_came_later(queue: Queue) -> None:
+    first, second = await queue.submit(1), await queue.submit(2)
+    await queue.started(first)
+    queue.executor.events.put_nowait(WorkerDied(-9))
+    for job in (first, second):
+        await queue.started(job)
+        queue.let_finish(job)
+    await queue.jobs.idle()
+    assert [request.seed for request in queue.executor.started] == [1, 1, 2]
+    assert [await queue.state(job) for job in (first, second)] == ["delivered"] * 2
+
+
+async def test_a_member_with_one_job_does_not_wait_behind_anothers_many(queue: Queue) -> None:
+    many = [await queue.submit(seed) for seed in range(1, 6)]
+    await queue.started(many[0])
+    other = await queue.jobs.submit(replace(REQUEST, seed=9), replace(ORIGIN, user_id=2))
+    for job in (many[0], other, *many[1:]):
+        await queue.started(job)
+        queue.let_finish(job)
+    await queue.jobs.idle()
+    assert [request.seed for request in queue.executor.started] == [1, 9, 2, 3, 4, 5]
+
+
+async def test_too_many_of_one_member_or_server_are_refused_in_one_sentence(
+    queue: Queue,
+) -> None:
+    jobs = Jobs(queue.storage, queue.executor, queue.mailbox.deliver, Limits(member=2, server=3))
+    here = replace(ORIGIN, guild_id=98)
+    mine = [await jobs.submit(REQUEST, here) for _ in range(2)]
+    with pytest.raises(JobError, match="You have 2 jobs waiting already"):
+        await jobs.submit(REQUEST, here)
+    await jobs.submit(REQUEST, replace(here, user_id=2))
+    with pytest.raises(JobError, match="3 jobs wait in this server"):
+        await jobs.submit(REQUEST, replace(here, user_id=3))
+    await jobs.submit(REQUEST, replace(here, user_id=3, guild_id=99))
+    await jobs.cancel(mine[0].id, "Cancelled.")
+    await jobs.submit(REQUEST, here)
+
+
+async def test_who_waits_is_told_when_the_queue_moves(
+    queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bot.jobs.BETWEEN_MOVES", 0.01)
+    first, _, third = [await queue.submit(seed) for seed in (1, 2, 3)]
+    await queue.started(first)
+    queue.let_finish(first)
+    async with asyncio.timeout(5):
+        while not any(isinstance(e, Queued) and e.moved for e in queue.mailbox.of(third)):
+            await asyncio.sleep(0.01)
+    places = [event for event in queue.mailbox.of(third) if isinstance(event, Queued)]
+    assert [place.position for place in places] == [3, 2]
+    # the first has taught how long such jobs take
+    assert places[1].seconds is not None
+
+
+async def test_a_job_whose_message_is_deleted_is_called_off(queue: Queue) -> None:
+    first = await queue.submit(1)
+    second = await queue.jobs.submit(REQUEST, replace(ORIGIN, message_id=77))
+    await queue.started(first)
+    await queue.jobs.cancel_message(77)
+    assert await queue.state(second) == "cancelled"
+    await queue.jobs.cancel_message(ORIGIN.message_id)
+    await queue.jobs.idle()
+    assert await queue.state(first) == "cancelled"
+    await queue.jobs.cancel_message(1)  # any message at all
 
 
 async def test_what_an_earlier_process_made_is_delivered(tmp_path: Path) -> None:
@@ -255,7 +383,7 @@ async def test_what_cannot_be_told_at_all_is_left_to_the_next_start(queue: Queue
     assert await queue.state(job) == "made"
 
 
-async def test_a_job_that_is_queued_while_the_bot_stops_is_refused(
+async def test_a_job_that_comes_while_the_bot_stops_is_kept_for_the_next_start(
     queue: Queue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     add_job = queue.storage.add_job
@@ -266,10 +394,10 @@ async def test_a_job_that_is_queued_while_the_bot_stops_is_refused(
         return job
 
     monkeypatch.setattr(queue.storage, "add_job", stop_meanwhile)
-    with pytest.raises(JobError, match="being stopped"):
-        await queue.submit()
+    job = await queue.submit()
     assert queue.executor.started == []
-    assert await queue.storage.unfinished_jobs() == []
+    assert await queue.state(job) == "queued"
+    assert is_told_of_the_restart(queue, job)
 
 
 async def test_jobs_of_one_moment_know_of_each_other(queue: Queue) -> None:
@@ -303,7 +431,7 @@ async def test_a_queue_that_is_cancelled_ends_and_tells_so(queue: Queue) -> None
     queue.work.cancel()
     with pytest.raises(asyncio.CancelledError):
         await queue.work
-    assert queue.mailbox.of(job)[-1] == Ended(state="interrupted", text=INTERRUPTED)
+    assert is_told_of_the_restart(queue, job)
 
 
 async def test_a_defect_in_the_delivery_does_not_stop_the_queue(

@@ -9,6 +9,7 @@ import discord
 
 from bot.client import FluxBot, explain
 from bot.cogs._mask_preview import MaskButton
+from bot.cogs.queue import PageButton, cancelled_by
 from bot.errors import JobError
 from bot.inference.types import Progress, Queued
 from bot.jobs import JobEvent
@@ -53,11 +54,10 @@ class CancelButton(
         if not owner and not interaction.permissions.manage_messages:
             raise JobError("Only who asked for this, or who manages messages here, can cancel it.")
         await interaction.response.defer()
-        by = "" if owner else f" by {discord.utils.escape_markdown(interaction.user.display_name)}"
-        await interaction.client.jobs.cancel(job.id, f"Cancelled{by}.")
+        await interaction.client.jobs.cancel(job.id, cancelled_by(interaction, job))
 
 
-BUTTONS = (CancelButton, MaskButton)
+BUTTONS = (CancelButton, MaskButton, PageButton)
 
 
 def controls(job: Job, event: JobEvent) -> discord.ui.View | None:

@@ -17,7 +17,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from types import TracebackType
 from typing import Protocol, Self
 
-from bot.errors import BotError, WorkerDied
+from bot.errors import BotError, WorkerDied, WorkerHung
 from bot.inference import protocol
 from bot.inference.protocol import (
     Cancel,
@@ -31,6 +31,7 @@ from bot.inference.protocol import (
     Unable,
     WorkerOptions,
 )
+from bot.inference.residency import model_of
 from bot.inference.types import DeviceMemory, Progress, Request, Result
 
 _log = logging.getLogger(__name__)
@@ -38,6 +39,9 @@ _log = logging.getLogger(__name__)
 _STOP_SECONDS = 5.0
 """How long a worker may take to end by itself before it is killed."""
 
+
+_MOST_STARTS = 3
+"""How often in a row a worker is started that dies before it is ready."""
 
 _ENVIRONMENT = {"OMP_WAIT_POLICY": "PASSIVE"}
 """OpenMP's threads wait for each other by spinning, unless told otherwise. With one other program
@@ -69,15 +73,15 @@ class Executor(Protocol):
 class LocalExecutor:
     """One worker process for each device of this machine, each with one run at a time."""
 
-    def __init__(self, workers: list[WorkerOptions]) -> None:
+    def __init__(self, workers: list[WorkerOptions], *, patience: float | None = None) -> None:
         self.capacity = len(workers)
-        self._workers = [Worker(options) for options in workers]
-        self._free: asyncio.Queue[Worker] = asyncio.Queue()
+        self._workers = [Worker(options, patience) for options in workers]
+        self._free = list(self._workers)
+        self._freed = asyncio.Condition()
 
     async def __aenter__(self) -> Self:
         for worker in self._workers:
             worker.start()
-            self._free.put_nowait(worker)
         return self
 
     async def __aexit__(
@@ -95,14 +99,24 @@ class LocalExecutor:
         await asyncio.gather(*(worker.ready() for worker in self._workers))
 
     async def run(self, request: Request) -> AsyncGenerator[Progress | Result, None]:
-        """Run a request on the first worker that is free."""
-        worker = await self._free.get()
+        """Run a request on a worker that is free, best on the one that had its model last."""
+        model = model_of(request)
+        async with self._freed:
+            await self._freed.wait_for(lambda: bool(self._free))
+            worker = next((each for each in self._free if each.model == model), self._free[0])
+            self._free.remove(worker)
+        worker.model = model
         try:
             async with contextlib.aclosing(worker.run(request)) as events:
                 async for event in events:
                     yield event
         finally:
-            self._free.put_nowait(worker)
+            self._free.append(worker)
+            await asyncio.shield(self._notify())
+
+    async def _notify(self) -> None:
+        async with self._freed:
+            self._freed.notify()
 
     async def memory(self) -> list[DeviceMemory]:
         """Return what each device holds now."""
@@ -114,10 +128,16 @@ class LocalExecutor:
 
 
 class Worker:
-    """One worker process: started ahead of need, started again when it dies."""
+    """One worker process: started ahead of need, started again when it dies.
 
-    def __init__(self, options: WorkerOptions) -> None:
+    With `patience` it is killed when it says nothing of a run for so many seconds, but while it
+    loads, which may be a download. `model` is the one that it was asked for last.
+    """
+
+    def __init__(self, options: WorkerOptions, patience: float | None = None) -> None:
+        self.model: str | None = None
         self._options = options
+        self._patience = patience
         self._numbers = itertools.count(1)
         self._life: asyncio.Task[None] | None = None
         self._process: asyncio.subprocess.Process | None = None
@@ -153,8 +173,12 @@ class Worker:
         self._idle.clear()
         try:
             self._send(Run(number, request))
-            async for event in _events(inbox):
+            async for event in _events(inbox, self._patience):
                 yield event
+        except WorkerHung:
+            if self._process is not None:
+                self._process.kill()
+            raise
         finally:
             del self._inboxes[number]
             if not self._idle.is_set():
@@ -209,8 +233,10 @@ class Worker:
     async def _live(self) -> None:
         """Keep a process alive: start it, hand its messages on, and start it again when it dies.
 
-        A process that dies before it is ready is not started again until the next run asks for it.
+        One that dies before it is ready a few times in a row, or says itself that it cannot begin,
+        is not started again until the next run asks for it.
         """
+        failed_starts = 0
         while not self._closing:
             exit_code = None
             try:
@@ -224,7 +250,8 @@ class Worker:
             if self._closing:
                 return
             _log.error("the inference process ended with exit code %s", exit_code)
-            if not was_ready:
+            failed_starts = 0 if was_ready else failed_starts + 1
+            if self._start_failure or failed_starts == _MOST_STARTS:
                 self._start_failure = self._start_failure or WorkerDied(exit_code, starting=True)
                 return
 
@@ -279,10 +306,18 @@ def _end_input(process: asyncio.subprocess.Process) -> None:
     process.stdin.close()
 
 
-async def _events(inbox: asyncio.Queue[object]) -> AsyncIterator[Progress | Result]:
+async def _events(
+    inbox: asyncio.Queue[object], patience: float | None
+) -> AsyncIterator[Progress | Result]:
     """Yield the events of one run up to its result; raise what it failed with."""
+    is_loading = False
     while True:
-        message = await inbox.get()
+        try:
+            async with asyncio.timeout(None if is_loading else patience):
+                message = await inbox.get()
+        except TimeoutError:
+            assert patience is not None
+            raise WorkerHung(patience) from None
         if isinstance(message, WorkerDied):
             raise message
         if isinstance(message, Failed):
@@ -290,6 +325,7 @@ async def _events(inbox: asyncio.Queue[object]) -> AsyncIterator[Progress | Resu
                 _log.error("the inference process failed:\n%s", message.traceback)
             raise message.error
         if isinstance(message, Happened):
+            is_loading = isinstance(message.event, Progress) and message.event.stage == "load"
             yield message.event
             if isinstance(message.event, Result):
                 return

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import IntEnum
 
-from bot.inference.tools import Tool
-from bot.inference.types import DeviceMemory, Quantization
+from bot.inference.tools import TOOLS, Tool
+from bot.inference.types import DeviceMemory, Quantization, Request
 
 
 class Distance(IntEnum):
@@ -26,3 +27,22 @@ def distance(memory: DeviceMemory, tool: Tool, quantization: Quantization) -> Di
         if names == (tool.transformer_repo_id, "transformer", quantization):
             return Distance.ON_DEVICE if each.on_device else Distance.IN_HOST_MEMORY
     return Distance.ON_DISK
+
+
+def model_of(request: Request) -> str:
+    """Return the name of what a request wants on the device, the largest part by far."""
+    return _name(TOOLS[request.tool].transformer_repo_id, request.quantization)
+
+
+def resident_models(devices: Iterable[DeviceMemory]) -> frozenset[str]:
+    """Return the names of the transformers that are on devices."""
+    return frozenset(
+        _name(each.repo_id, each.quantization)
+        for memory in devices
+        for each in memory.holdings
+        if each.part == "transformer" and each.on_device
+    )
+
+
+def _name(repo_id: str, quantization: Quantization) -> str:
+    return f"{repo_id} {quantization}"

@@ -88,9 +88,17 @@ class Request:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Queued:
-    """The job waits; `position` 1 is next."""
+    """The job waits; `position` 1 is next.
+
+    `seconds` are those that it will wait as things stand, None where nothing is known yet. It has
+    `moved` if its member was told of another place before, and if the bot is `restarting` it goes
+    on after that.
+    """
 
     position: int
+    seconds: float | None = None
+    moved: bool = False
+    restarting: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

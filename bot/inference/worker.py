@@ -195,7 +195,10 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     outbox = Outbox(take_standard_output())
-    options: WorkerOptions = protocol.read(sys.stdin.buffer)
+    try:
+        options: WorkerOptions = protocol.read(sys.stdin.buffer)
+    except EOFError:
+        sys.exit(0)  # the bot has ended in the meantime
     configure_logging(options.log_level, options.log_format)
     inbox = Inbox(sys.stdin.buffer)
     try:

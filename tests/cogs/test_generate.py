@@ -211,14 +211,14 @@ async def test_jobs_come_in_their_order_and_each_once(scene: Scene) -> None:
     assert len(scene.channel.history(viewer=scene.alice)) == 3
 
 
-async def test_a_worker_killed_in_mid_job_is_told_and_the_next_job_works(scene: Scene) -> None:
-    message = await scene.begin(model="dev", steps=50, count=4)
+async def test_a_job_goes_on_when_its_worker_is_killed_and_the_next_one_works(
+    scene: Scene,
+) -> None:
+    message = await scene.begin(model="dev", steps=20)
     await until_painting(scene, message)
     os.kill(scene.app.executor.process_ids[0], signal.SIGKILL)  # type: ignore[attr-defined]
     await scene.app.jobs.idle()
-    assert "The inference process ended while it worked on this" in (
-        message.embeds[0].description or ""
-    )
+    assert len(message.attachments) == 1
     assert len((await scene.generate()).attachments) == 1
 
 

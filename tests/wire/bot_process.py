@@ -26,9 +26,12 @@ SETTINGS = [
     "GPU_MEMORY_GB",
     "HOST_MEMORY_GB",
     "QUANTIZATION",
+    "INT8_KERNEL",
     "DATA_DIR",
     "DEV_GUILD_ID",
     "EXECUTOR",
+    "STEP_TIMEOUT_S",
+    "SHUTDOWN_GRACE_S",
     "LOG_LEVEL",
     "LOG_FORMAT",
 ]

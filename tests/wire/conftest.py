@@ -28,6 +28,11 @@ class Operator:
         self._folder = folder
         self._runs: list[BotProcess] = []
 
+    @property
+    def database(self) -> Path:
+        """The bot's database."""
+        return self._folder / "data" / "bot.sqlite3"
+
     async def start(self, url: str | None = None, **settings: str) -> BotProcess:
         """Start the bot, without waiting for what comes of it."""
         settings = {"DISCORD_TOKEN": TOKEN, **settings}
@@ -60,7 +65,7 @@ class Operator:
             assert not [cry for cry in CRIES if cry in bot.log], bot.log
 
     def _state(self, message: Message) -> str:
-        with closing(sqlite3.connect(self._folder / "data" / "bot.sqlite3")) as database:
+        with closing(sqlite3.connect(self.database)) as database:
             query = "SELECT state FROM jobs WHERE message_id = ?"
             row = database.execute(query, (int(message.id),)).fetchone()
         return "" if row is None else str(row[0])

@@ -15,6 +15,4 @@ if __name__ == "__main__":
     url = yarl.URL(os.environ["FAKE_DISCORD"])
     discord.http.Route.BASE = str(url / "api/v10")
     DiscordWebSocket.DEFAULT_GATEWAY = url.with_scheme("ws") / "gateway"
-    if grace := os.environ.get("STOP_GRACE"):
-        bot.__main__.STOP_GRACE = float(grace)
     sys.exit(bot.__main__.main(["run"]))

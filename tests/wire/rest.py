@@ -84,6 +84,7 @@ class Rest:
         self.messages: dict[str, Message] = {}
         self.uploads: dict[str, bytes] = {}
         self._faults = faults
+        self._of_nonce: dict[str, Message] = {}
 
     def application(self) -> web.Application:
         """Return the routes as a web application."""
@@ -99,6 +100,7 @@ class Rest:
             ("POST", webhook, self._follow_up),
             ("GET", f"{webhook}/messages/{{message}}", self._webhook_message),
             ("PATCH", f"{webhook}/messages/{{message}}", self._webhook_message),
+            ("GET", f"/channels/{CHANNEL_ID}/messages", self._last_messages),
             ("POST", f"/channels/{CHANNEL_ID}/messages", self._post),
             ("PATCH", f"/channels/{CHANNEL_ID}/messages/{{message}}", self._edit),
             ("*", "/{path:.*}", lambda call: _refusal(404, 0)),
@@ -198,8 +200,17 @@ class Rest:
         message = interaction.message(call.names["message"])
         return self._show(call, message)
 
+    def _last_messages(self, _: Call) -> web.Response:
+        seen = [each for each in self.messages.values() if not each.now.flags & EPHEMERAL]
+        return _json([each.to_json() for each in reversed(seen[-50:])])
+
     def _post(self, call: Call) -> web.Response:
-        return _json(self._new_message(call, call.body).to_json())
+        """Make a message, but no second one for a nonce that is to be enforced."""
+        nonce = call.body.get("nonce") if call.body.get("enforce_nonce") else None
+        message = self._of_nonce.get(nonce) or self._new_message(call, call.body)
+        if nonce is not None:
+            self._of_nonce[nonce] = message
+        return _json(message.to_json())
 
     def _edit(self, call: Call) -> web.Response:
         message = self.messages.get(call.names["message"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import signal
 import time
 
@@ -12,11 +13,12 @@ from .bot_process import BotProcess
 from .conftest import Operator
 from .fake_discord import FakeDiscord
 from .gateway import AUTHENTICATION_FAILED
-from .test_run import PICTURE, STOPPED, WEBHOOK, has_picture, picture
+from .test_run import PICTURE, WEBHOOK, has_picture, picture
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 CALLBACK, CHANNEL = r"/interactions/.*", r"/channels/.*"
+MESSAGES = r"/channels/\d+/messages"
 
 
 @pytest.mark.parametrize("carried_out", [True, False], ids=["answer lost", "request lost"])
@@ -52,10 +54,33 @@ async def test_a_picture_survives_a_503_after_the_interaction_has_expired(
     assert message.now.route.startswith("PATCH /channels/")
 
 
+@pytest.mark.parametrize("readable", [True, False], ids=["by its footer", "by its nonce"])
+async def test_a_picture_posted_anew_is_known_when_the_answer_to_it_is_lost(
+    bot: BotProcess, discord: FakeDiscord, operator: Operator, readable: bool
+) -> None:
+    for path in (WEBHOOK, CHANNEL):
+        discord.fail("PATCH", path, status=404, code=10008, file=PICTURE, times=math.inf)
+    discord.cut("POST", MESSAGES, carried_out=True)
+    if not readable:
+        discord.fail("GET", MESSAGES, status=403, code=50001, times=math.inf)
+    calls = len(discord.rest.calls)
+    before = set(discord.rest.messages)
+    message = await discord.slash("generate", prompt="a red circle")
+    assert await operator.job_is(message, "delivered", seconds=60)
+    new = [discord.rest.messages[each] for each in set(discord.rest.messages) - before]
+    (posted,) = [each for each in new if each is not message]
+    assert has_picture(posted.now)
+    assert not has_picture(message.now)
+    tried = [each for each in discord.rest.calls[calls:] if re.fullmatch(MESSAGES, each.path)]
+    wanted = ["POST", "GET"] if readable else ["POST", "GET", "POST"]
+    assert [each.method for each in tried] == wanted
+
+
 async def test_a_picture_that_discord_refuses_for_good_ends_in_a_sentence(
     bot: BotProcess, discord: FakeDiscord
 ) -> None:
-    discord.fail("PATCH", WEBHOOK, status=413, code=40005, file=PICTURE)
+    for path in (WEBHOOK, CHANNEL):
+        discord.fail("PATCH", path, status=413, code=40005, file=PICTURE)
     message = await discord.slash("generate", prompt="a red circle")
     final = await message.reads("Discord did not take it")
     assert final.custom_ids == []
@@ -64,7 +89,7 @@ async def test_a_picture_that_discord_refuses_for_good_ends_in_a_sentence(
 async def test_a_stop_does_not_wait_for_discord_and_the_next_start_delivers(
     discord: FakeDiscord, operator: Operator
 ) -> None:
-    bot = await operator.running(STOP_GRACE="1")
+    bot = await operator.running(SHUTDOWN_GRACE_S="1")
     discord.fail("PATCH", WEBHOOK, status=503, file=PICTURE, times=math.inf)
     message = await discord.slash("generate", prompt="a red circle")
     assert await operator.job_is(message, "made", seconds=60)
@@ -93,5 +118,5 @@ async def test_a_token_that_is_revoked_ends_the_bot_in_one_sentence_and_loses_no
     assert bot.log.count("\n") == 1
     await operator.running()
     for message in (running, waiting):
-        await message.reads(STOPPED)
-        assert await operator.job_is(message, "interrupted")
+        await message.until(has_picture)
+        assert await operator.job_is(message, "delivered")

@@ -1,0 +1,236 @@
+"""`/queue` and `/cancel`: what runs, what waits, mine first, and calling it off."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Self
+
+import discord
+from discord import app_commands
+from discord.ext import commands
+
+from bot.client import FluxBot, explain
+from bot.cogs._submit import acknowledge
+from bot.errors import JobError
+from bot.inference.tools import TOOLS
+from bot.jobs import Jobs
+from bot.messages import ACCENT, FIELD_LIMIT, STAGES
+from bot.records import Job
+from bot.turns import Place, Running
+from bot.units import format_wait
+
+PAGE = 10
+"""Jobs of others on a page."""
+CHOICES = 25
+"""What Discord shows at once of an option's choices."""
+PROMPT_SHOWN = 60
+
+
+class Queue(commands.Cog):
+    """The commands `/queue` and `/cancel`, and what happens when a job's message is deleted."""
+
+    def __init__(self, bot: FluxBot) -> None:
+        self._bot = bot
+
+    @app_commands.command()
+    async def queue(self, interaction: discord.Interaction[FluxBot]) -> None:
+        """See what is being painted and what waits, yours first."""
+        await acknowledge(interaction, private=True)
+        embed, view = overview(interaction.client.jobs, interaction, page=0)
+        await interaction.edit_original_response(embed=embed, view=view)
+
+    @app_commands.command()
+    @app_commands.describe(job="which one, if you have several", all="all of yours")
+    async def cancel(
+        self,
+        interaction: discord.Interaction[FluxBot],
+        job: int | None = None,
+        all: bool = False,
+    ) -> None:
+        """Call off a picture that waits or is being painted."""
+        jobs = interaction.client.jobs
+        mine = [each for each in _unfinished(jobs) if each.origin.user_id == interaction.user.id]
+        if job is not None:
+            chosen = [_allowed(interaction, jobs, job)]
+        elif all or len(mine) == 1:
+            chosen = mine
+        elif mine:
+            raise JobError(f"You have {len(mine)} jobs: say which one in `job`, or `all:True`.")
+        else:
+            chosen = []
+        if not chosen:
+            raise JobError("You have no job that waits or runs.")
+        await acknowledge(interaction, private=True)
+        for each in chosen:
+            await jobs.cancel(each.id, cancelled_by(interaction, each))
+        count = "It is" if len(chosen) == 1 else f"{len(chosen)} jobs are"
+        await interaction.edit_original_response(content=f"{count} cancelled.")
+
+    @cancel.autocomplete("job")
+    async def _jobs_to_cancel(
+        self, interaction: discord.Interaction[FluxBot], typed: str
+    ) -> list[app_commands.Choice[int]]:
+        """Offer the jobs that may be cancelled: one's own first."""
+        jobs = [each for each in _unfinished(interaction.client.jobs) if _may(interaction, each)]
+        jobs.sort(key=lambda each: each.origin.user_id != interaction.user.id)
+        choices = []
+        for each in jobs:
+            name = f"{each.id} · {TOOLS[each.request.tool].title} · {each.request.prompt}"
+            if typed.lower() in name.lower():
+                choices.append(app_commands.Choice(name=name[:100], value=each.id))
+        return choices[:CHOICES]
+
+    @commands.Cog.listener()
+    async def on_raw_message_delete(self, event: discord.RawMessageDeleteEvent) -> None:
+        """Call off the job whose message is gone."""
+        await self._bot.jobs.cancel_message(event.message_id)
+
+    @commands.Cog.listener()
+    async def on_raw_bulk_message_delete(self, event: discord.RawBulkMessageDeleteEvent) -> None:
+        """Call off the jobs whose messages are gone."""
+        for message_id in event.message_ids:
+            await self._bot.jobs.cancel_message(message_id)
+
+
+class PageButton(
+    discord.ui.DynamicItem[discord.ui.Button[discord.ui.View]], template=r"queue:(?P<page>\d+)"
+):
+    """Shows another page of the queue, as it is when it is pressed."""
+
+    def __init__(self, page: int, label: str = "Page", *, disabled: bool = False) -> None:
+        super().__init__(
+            discord.ui.Button(label=label, custom_id=f"queue:{page}", disabled=disabled)
+        )
+        self._page = page
+
+    @classmethod
+    async def from_custom_id(  # type: ignore[override]
+        cls,
+        interaction: discord.Interaction[FluxBot],
+        item: discord.ui.Button[discord.ui.View],
+        match: re.Match[str],
+    ) -> Self:
+        """Rebuild the button from a message, whichever process sent it."""
+        return cls(int(match["page"]))
+
+    async def callback(self, interaction: discord.Interaction[FluxBot]) -> None:  # type: ignore[override]
+        """Turn the page; discord.py only logs what a DynamicItem raises, so the funnel is here."""
+        try:
+            embed, view = overview(interaction.client.jobs, interaction, self._page)
+            await interaction.response.edit_message(embed=embed, view=view)
+        except Exception as error:
+            await explain(interaction, error)
+
+
+def overview(
+    jobs: Jobs, interaction: discord.Interaction[FluxBot], page: int
+) -> tuple[discord.Embed, discord.ui.View | None]:
+    """Return what runs, what of the member's waits, and a page of what else does."""
+    embed = discord.Embed(title="Queue", colour=ACCENT)
+    places = jobs.places()
+    mine = [place for place in places if place.job.origin.user_id == interaction.user.id]
+    others = [place for place in places if place.job.origin.user_id != interaction.user.id]
+
+    def who(job: Job) -> str:
+        return _who(interaction, job)
+
+    running = [_running_line(jobs, run, who(run.job)) for run in jobs.running]
+    embed.add_field(name="Being painted", value=_joined(running) or "nothing", inline=False)
+    if mine:
+        lines = [_waiting_line(place, _title(place.job, with_prompt=True)) for place in mine]
+        embed.add_field(name="Yours", value=_joined(lines), inline=False)
+    pages = max(1, -(-len(others) // PAGE))
+    page = min(page, pages - 1)
+    if others:
+        shown = others[page * PAGE : (page + 1) * PAGE]
+        lines = [_waiting_line(place, f"{_title(place.job)} · {who(place.job)}") for place in shown]
+        embed.add_field(name="Of others", value=_joined(lines), inline=False)
+    embed.set_footer(
+        text=f"{len(places)} waiting" + (f", page {page + 1} of {pages}" * (pages > 1))
+    )
+    if pages == 1:
+        return embed, None
+    view = discord.ui.View(timeout=None)
+    view.add_item(PageButton(max(0, page - 1), "Back", disabled=page == 0))
+    view.add_item(PageButton(page + 1, "More", disabled=page == pages - 1))
+    return embed, view
+
+
+def cancelled_by(interaction: discord.Interaction[FluxBot], job: Job) -> str:
+    """Return what a job's message says when it is called off."""
+    if interaction.user.id == job.origin.user_id:
+        return "Cancelled."
+    return f"Cancelled by {discord.utils.escape_markdown(interaction.user.display_name)}."
+
+
+def _unfinished(jobs: Jobs) -> list[Job]:
+    return [run.job for run in jobs.running] + [place.job for place in jobs.places()]
+
+
+def _may(interaction: discord.Interaction[FluxBot], job: Job) -> bool:
+    """Tell whether a member may cancel a job: one's own, or a moderator any of the server."""
+    if interaction.user.id == job.origin.user_id:
+        return True
+    here = interaction.guild_id is not None and job.origin.guild_id == interaction.guild_id
+    return here and interaction.permissions.manage_messages
+
+
+def _allowed(interaction: discord.Interaction[FluxBot], jobs: Jobs, job_id: int) -> Job:
+    job = next((job for job in _unfinished(jobs) if job.id == job_id), None)
+    if job is None:
+        raise JobError("This is not waiting or running any more, so it cannot be cancelled.")
+    if not _may(interaction, job):
+        raise JobError("Only who asked for this, or who manages messages here, can cancel it.")
+    return job
+
+
+def _running_line(jobs: Jobs, run: Running, who: str) -> str:
+    line = f"{_title(run.job)} · {who}"
+    progress = run.progress
+    if progress is not None:
+        line += f" · {STAGES[progress.stage].lower()}"
+        if progress.total:
+            line += f" {100 * progress.step // progress.total} %"
+    left = jobs.seconds_left(run)
+    return line if left is None else f"{line} · {format_wait(left)} left"
+
+
+def _waiting_line(place: Place, text: str) -> str:
+    line = f"**{place.position}** {text}"
+    return line if place.seconds is None else f"{line} · in about {format_wait(place.seconds)}"
+
+
+def _title(job: Job, *, with_prompt: bool = False) -> str:
+    title = TOOLS[job.request.tool].title
+    if not with_prompt or not job.request.prompt:
+        return title
+    prompt = discord.utils.escape_markdown(job.request.prompt.replace("\n", " "))
+    shown = prompt if len(prompt) <= PROMPT_SHOWN else f"{prompt[:PROMPT_SHOWN]}…"
+    return f"{title} · {shown}"
+
+
+def _who(interaction: discord.Interaction[FluxBot], job: Job) -> str:
+    """Return whose job it is, as far as that is anybody's business here."""
+    if job.origin.user_id == interaction.user.id:
+        return "you"
+    if job.origin.private:
+        return "somebody, privately"
+    if job.origin.guild_id is None or job.origin.guild_id != interaction.guild_id:
+        return "somebody elsewhere"
+    return f"<@{job.origin.user_id}>"
+
+
+def _joined(lines: Sequence[str]) -> str:
+    """Return lines as far as a field goes."""
+    text = ""
+    for number, line in enumerate(lines):
+        if len(text) + len(line) > FIELD_LIMIT - 20:
+            return f"{text}and {len(lines) - number} more"
+        text += f"{line}\n"
+    return text.rstrip()
+
+
+async def setup(bot: FluxBot) -> None:
+    """Add the cog; called by `load_extension`."""
+    await bot.add_cog(Queue(bot))
