@@ -21,6 +21,7 @@ benchmark: .venv/playground.stamp
 	$(BIN)/python -m benchmarks.corridor
 	$(BIN)/python -m benchmarks.pictures
 	$(BIN)/python -m benchmarks.tools
+	$(BIN)/python -m benchmarks.queue
 
 .venv/playground.stamp: pyproject.toml constraints.txt | .venv
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[playground]'

@@ -74,6 +74,7 @@ def worker_options(settings: Settings) -> WorkerOptions:
         store_folder=settings.data_dir / WEIGHTS,
         kernel_folder=settings.data_dir / KERNELS,
         int8_kernel=settings.int8_kernel,
+        previews=settings.preview == "on",
         hf_token=settings.hf_token,
         log_level=settings.log_level,
         log_format=settings.log_format,

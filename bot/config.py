@@ -37,6 +37,7 @@ class Settings:
     data_dir: Path = Path("data")
     dev_guild_id: int | None = None
     executor: Literal["local"] = "local"
+    preview: Literal["on", "off"] = "on"
     step_timeout_s: float = 300.0
     shutdown_grace_s: float = 20.0
     log_level: str = "INFO"
@@ -92,6 +93,7 @@ def load_settings(
         data_dir=read("DATA_DIR", Path, "a folder", Path("data")),
         dev_guild_id=read("DEV_GUILD_ID", _snowflake, "the id of a server, digits alone", None),
         executor=cast(Literal["local"], choice("EXECUTOR", ("local",), "local")),
+        preview=cast(Literal["on", "off"], choice("PREVIEW", ("on", "off"), "on")),
         step_timeout_s=read("STEP_TIMEOUT_S", _positive, seconds, 300.0),
         shutdown_grace_s=read("SHUTDOWN_GRACE_S", _positive, seconds, 20.0),
         log_level=choice("LOG_LEVEL", LOG_LEVELS, "INFO"),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import time
 from dataclasses import replace
 
@@ -12,12 +11,9 @@ import discord
 
 from bot.inference.types import Progress, Queued
 from bot.jobs import JobEvent
-from bot.ladder import FAULTS as FAULTS
 from bot.ladder import Controls, Ladder
 from bot.records import Job
 from bot.storage import Storage
-
-_log = logging.getLogger(__name__)
 
 PROGRESS_INTERVAL = 3.0
 """Seconds between two edits for progress: the edits of one channel share a rate limit."""
@@ -53,7 +49,7 @@ class Delivery:
             self._show_progress(job, event)
             return True
         if isinstance(event, Queued) and event.moved:
-            return await self._show_once(job, event)
+            return await self._ladder.show(job, event)
         progressing = self._progressing.pop(job.id, None)
         if progressing is not None and progressing.edit is not None:
             progressing.ended.set()
@@ -80,12 +76,4 @@ class Delivery:
                     await state.ended.wait()
                     return
         state.last_edit = time.perf_counter()
-        await self._show_once(job, replace(state.latest, preview=state.preview))
-
-    async def _show_once(self, job: Job, event: Progress | Queued) -> bool:
-        try:
-            await self._ladder.show(job, event)
-        except FAULTS as error:
-            _log.warning("job %d: where it is could not be shown: %s", job.id, error)
-            return False
-        return True
+        await self._ladder.show(job, replace(state.latest, preview=state.preview))

@@ -90,8 +90,18 @@ class Ladder:
         self._controls = controls
         self._storage = storage
 
-    async def show(self, job: Job, event: JobEvent) -> None:
-        """Edit an event in once, as what may be passed over; raise what Discord has against it."""
+    async def show(self, job: Job, event: JobEvent) -> bool:
+        """Edit in once what may be passed over, and tell whether Discord took it."""
+        if self._client.is_closed():
+            return False
+        try:
+            await self._edit(job, event)
+        except FAULTS as error:
+            _log.warning("job %d: where it is could not be shown: %s", job.id, error)
+            return False
+        return True
+
+    async def _edit(self, job: Job, event: JobEvent) -> None:
         parcel = _Parcel(job, event, compose(job, event))
         try:
             await self._edit_through_interaction(parcel)

@@ -24,6 +24,7 @@ EXAMPLES = [
     errors.UnusablePicture(),
     errors.WorkerDied(-9),
     errors.WorkerDied(1, starting=True),
+    errors.WorkerHung(300.0),
     errors.JobError("This is over."),
     errors.StorageError(Path("data"), "Permission denied"),
     errors.DiskFull(Path("data"), "No space left on device"),

@@ -20,9 +20,9 @@ import discord
 from bot.client import FluxBot, explain
 from bot.cogs._attachments import read
 from bot.cogs._submit import acknowledge, origin
-from bot.delivery import FAULTS
 from bot.errors import JobError, RequestError, StorageError
 from bot.inference.types import ADJUSTMENTS, Adjustment, Region, Request
+from bot.ladder import FAULTS
 from bot.messages import draft_ended, draft_painted, mask_preview, starting
 from bot.records import Draft
 

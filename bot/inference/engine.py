@@ -57,8 +57,11 @@ KEPT_EMBEDDINGS = 64 * 2**20
 class Engine:
     """Runs requests one after the other on the pipelines of one device."""
 
-    def __init__(self, pipelines: Pipelines, device: torch.device) -> None:
+    def __init__(
+        self, pipelines: Pipelines, device: torch.device, *, previews: bool = True
+    ) -> None:
         self._pipelines = pipelines
+        self._previews = previews
         self._device = device
         self._meter = MemoryMeter(device)
         self._conditions: Kept[Conditions] = Kept(KEPT_CONDITIONS)
@@ -273,7 +276,9 @@ class Engine:
         return latents, part
 
     def _preview(self) -> Preview | None:
-        """Return what decodes previews, None where there is no room beside the transformer."""
+        """Return what decodes previews, None where they are off or do not fit beside the rest."""
+        if not self._previews:
+            return None
         if not self._pipelines.has_autoencoder:
             return None
         vae, _ = self._pipelines.autoencoder()

@@ -36,6 +36,7 @@ class WorkerOptions:
     store_folder: Path | None = None
     kernel_folder: Path | None = None
     int8_kernel: Int8Kernel = "auto"
+    previews: bool = True
     hf_token: str | None = field(default=None, repr=False)
     log_level: str = "INFO"
     log_format: Literal["text", "json"] = "text"

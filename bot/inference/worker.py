@@ -111,7 +111,7 @@ def build_engine(options: WorkerOptions) -> tuple[Engine, Pipelines]:
 
     from bot.inference.engine import Engine
 
-    return Engine(pipelines, pipelines.device), pipelines
+    return Engine(pipelines, pipelines.device, previews=options.previews), pipelines
 
 
 def build_pipelines(

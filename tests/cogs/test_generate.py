@@ -214,11 +214,11 @@ async def test_jobs_come_in_their_order_and_each_once(scene: Scene) -> None:
 async def test_a_job_goes_on_when_its_worker_is_killed_and_the_next_one_works(
     scene: Scene,
 ) -> None:
-    message = await scene.begin(model="dev", steps=20)
+    message = await scene.begin(model="dev", steps=50, count=3)
     await until_painting(scene, message)
     os.kill(scene.app.executor.process_ids[0], signal.SIGKILL)  # type: ignore[attr-defined]
     await scene.app.jobs.idle()
-    assert len(message.attachments) == 1
+    assert len(message.attachments) == 3
     assert len((await scene.generate()).attachments) == 1
 
 

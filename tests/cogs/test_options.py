@@ -42,13 +42,16 @@ RANGES: dict[str, tuple[float, float]] = {
 }
 
 
+OTHERS = ("queue", "cancel", "memory")
+
+
 def parameters(scene: Scene) -> dict[str, dict[str, app_commands.Parameter]]:
     """Return the options of each tool's command by its name."""
     commands = scene.app.client.tree.get_commands(type=AppCommandType.chat_input)
     return {
         command.name: {parameter.name: parameter for parameter in command.parameters}
         for command in commands
-        if isinstance(command, app_commands.Command) and command.name != "memory"
+        if isinstance(command, app_commands.Command) and command.name not in OTHERS
     }
 
 

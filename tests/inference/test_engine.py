@@ -139,6 +139,14 @@ def test_previews_are_small_and_keep_the_shape_of_the_picture(
     assert Image.open(io.BytesIO(preview)).size == (80, 48)
 
 
+def test_previews_can_be_turned_off(pipelines: Pipelines, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watch, "PREVIEW_SECONDS", 0.0)
+    seen: list[Progress] = []
+    Engine(pipelines, CPU, previews=False).run(ask(steps=12), report=seen.append)
+    assert seen
+    assert not any(progress.preview for progress in seen)
+
+
 def test_a_device_without_room_for_both_paints_without_previews(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -13,7 +13,7 @@ from contextlib import aclosing
 import psutil
 import pytest
 
-from bot.errors import ConfigurationError, ModelUnavailable, WorkerDied
+from bot.errors import ConfigurationError, ModelUnavailable, WorkerDied, WorkerHung
 from bot.inference.executor import LocalExecutor
 from bot.inference.protocol import WorkerOptions
 from bot.inference.types import Progress, Result
@@ -147,3 +147,35 @@ async def test_a_worker_without_a_bot_ends_by_itself() -> None:
         process.stdin.close()
         await process.wait()
         assert not psutil.pid_exists(process_id)
+
+
+async def test_a_worker_that_says_nothing_is_ended_and_the_next_run_works() -> None:
+    options = WorkerOptions(family="tiny", device="cpu", log_level="ERROR")
+    async with LocalExecutor([options], patience=3.0) as executor:
+        await result_of(executor)
+        (worker,) = executor.process_ids
+
+        async def hang() -> None:
+            async for event in executor.run(ask(**LONG)):
+                if isinstance(event, Progress) and event.stage == "denoise":
+                    os.kill(worker, signal.SIGSTOP)
+
+        with pytest.raises(WorkerHung, match="said nothing for 3 s"):
+            await hang()
+        await result_of(executor)
+        assert executor.process_ids != (worker,)
+
+
+async def test_a_run_goes_to_the_worker_that_had_its_model_last() -> None:
+    options = WorkerOptions(family="tiny", device="cpu", log_level="ERROR")
+    async with LocalExecutor([options, options]) as executor:
+        for model in ("schnell", "schnell", "dev", "schnell"):
+            await result_of(executor, model=model, steps=1)
+        holdings = [
+            {each.repo_id for each in memory.holdings if each.part == "transformer"}
+            for memory in await executor.memory()
+        ]
+    assert sorted(map(sorted, holdings)) == [
+        ["black-forest-labs/FLUX.1-dev"],
+        ["black-forest-labs/FLUX.1-schnell"],
+    ]
