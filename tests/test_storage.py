@@ -331,3 +331,18 @@ async def test_a_picture_file_that_has_gone_is_a_sentence(storage: Storage) -> N
 async def test_tokens_do_not_show_where_a_job_is_printed(storage: Storage) -> None:
     job = await storage.add_job(REQUEST, replace(ORIGIN, token="a-secret-token"))
     assert "a-secret-token" not in repr(job)
+
+
+async def test_a_database_that_another_program_holds_is_one_sentence_and_nothing_is_lost(
+    tmp_path: Path,
+) -> None:
+    async with Storage.open(tmp_path) as storage:
+        job = await storage.add_job(REQUEST, ORIGIN)
+        await storage._connection.execute("PRAGMA busy_timeout = 50")
+        other = sqlite3.connect(tmp_path / "bot.sqlite3", isolation_level=None)
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(StorageError, match="database is locked"):
+            await storage.start_job(job.id)
+        other.execute("ROLLBACK")
+        other.close()
+        assert (await storage.start_job(job.id)).attempts == 1
