@@ -22,6 +22,7 @@ benchmark: .venv/playground.stamp
 	$(BIN)/python -m benchmarks.pictures
 	$(BIN)/python -m benchmarks.tools
 	$(BIN)/python -m benchmarks.queue
+	$(BIN)/python -m benchmarks.load
 
 .venv/playground.stamp: pyproject.toml constraints.txt | .venv
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[playground]'
