@@ -62,6 +62,7 @@ class Operator:
         """End what still runs, by force, and read what all runs have logged."""
         for bot in self._runs:
             await bot.end()
+        for bot in self._runs:
             assert not [cry for cry in CRIES if cry in bot.log], bot.log
 
     def _state(self, message: Message) -> str:
