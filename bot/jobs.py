@@ -92,6 +92,7 @@ class Jobs:
         While the bot stops it is recorded all the same, for the next start.
         """
         self._turns.claim(origin)
+        told, event = asyncio.Event(), Queued(position=1, restarting=True)
         async with self._entering:
             try:
                 job = await self._storage.add_job(request, origin)
@@ -101,16 +102,14 @@ class Jobs:
             if not self._is_begun:
                 self._early.add(job.id)
             if not self._stopping:
-                told = self._told[job.id] = asyncio.Event()
+                self._told[job.id] = told
                 self._turns.enter(job, claimed=True)
                 place = self._turns.place(job)
                 self._note_place(place)
-        if self._stopping:
-            await self._tell(job, Queued(position=1, restarting=True))
-            return job
+                event = Queued(position=place.position, seconds=place.seconds)
         await self._notify()
         try:
-            await self._tell(job, Queued(position=place.position, seconds=place.seconds))
+            await self._tell(job, event)
         finally:
             told.set()
         return job
