@@ -49,7 +49,7 @@ MOVES = 10
 class Ended:
     """The job ended without pictures; `text` tells the member why."""
 
-    state: Literal["failed", "cancelled", "interrupted"]
+    state: Literal["failed", "cancelled"]
     text: str
 
 

@@ -86,9 +86,7 @@ def compose(job: Job, event: JobEvent) -> Message:
             return Message(embed=embed, attachments=_preview(job, event))
         case Ended():
             colour = FAULT if event.state == "failed" else QUIET
-            # after a crash nobody knows whether the pictures are there: they must not be removed
-            files = None if event.state == "interrupted" else ()
-            return Message(embed=_job_embed(job, colour, event.text), attachments=files)
+            return Message(embed=_job_embed(job, colour, event.text))
         case Result():
             return Message(embed=_result_embed(job, event), attachments=_attachments(job, event))
 

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from bot.inference.types import Request
 
+# "interrupted" is only in rows of earlier versions: a restart no longer ends a job
 JobState = Literal["queued", "running", "made", "delivered", "failed", "cancelled", "interrupted"]
 
 DEFAULT_FILESIZE_LIMIT = 10 * 2**20

@@ -209,9 +209,7 @@ class Storage:
         """Record that the member has the pictures of a job."""
         await self._change("UPDATE jobs SET state = 'delivered' WHERE id = ?", job_id)
 
-    async def end_job(
-        self, job_id: int, state: Literal["failed", "cancelled", "interrupted"], error: str
-    ) -> None:
+    async def end_job(self, job_id: int, state: Literal["failed", "cancelled"], error: str) -> None:
         """Record that a job ended without pictures, and why."""
         await self._change(
             "UPDATE jobs SET state = ?, error = ?, finished_at = ? WHERE id = ?",
