@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import sqlite3
 import time
@@ -15,11 +14,11 @@ from typing import Literal
 
 import aiosqlite
 
+from bot.database import Database
 from bot.errors import JobError
-from bot.files import input_path, prepare_folder, sentences, write_files, write_inputs
+from bot.files import input_path, sentences, write_files, write_inputs
 from bot.inference.types import Adjustment, MemoryStats, Request, Result, Weights
 from bot.records import Draft, Job, Origin, StoredImage, read_draft, read_job
-from bot.schema import migrate
 
 SELECT_JOBS = """SELECT *,
     (SELECT group_concat(name) FROM inputs WHERE job_id = jobs.id) AS inputs FROM jobs"""
@@ -28,11 +27,9 @@ SELECT_JOBS = """SELECT *,
 class Storage:
     """The database and the picture files of one data folder. Open it with `Storage.open`."""
 
-    def __init__(self, folder: Path, connection: aiosqlite.Connection) -> None:
-        self._folder = folder
-        self._connection = connection
-        # one connection: what runs between BEGIN and COMMIT would take other writes with it
-        self._writing = asyncio.Lock()
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._folder = database.folder
         # between the look whether an input is in use, or there, and the act
         self._inputs = asyncio.Lock()
 
@@ -40,27 +37,16 @@ class Storage:
     @asynccontextmanager
     async def open(cls, folder: Path) -> AsyncIterator[Storage]:
         """Open a data folder, made and migrated as needed; raise StorageError."""
-        prepare_folder(folder)
-        with sentences(folder):
-            connection = await aiosqlite.connect(folder / "bot.sqlite3", isolation_level=None)
-        try:
-            connection.row_factory = sqlite3.Row
-            storage = cls(folder, connection)
-            with sentences(folder):
-                # it holds prompts and tokens of interactions; the files of WAL get the same mode
-                (folder / "bot.sqlite3").chmod(0o600)
-                await connection.execute("PRAGMA journal_mode = WAL")
-                await connection.execute("PRAGMA synchronous = NORMAL")
-                await connection.execute("PRAGMA foreign_keys = ON")
-                await migrate(connection, folder)
-            yield storage
-        finally:
-            await connection.close()
+        async with Database.open(folder) as database:
+            yield cls(database)
 
     async def add_job(self, request: Request, origin: Origin) -> Job:
         """Keep the images of a request, and record it as a queued job."""
-        async with self._recording(request.images) as hashes, self._transaction():
-            cursor = await self._connection.execute(
+        async with (
+            self._recording(request.images) as hashes,
+            self._database.transaction() as connection,
+        ):
+            cursor = await connection.execute(
                 "INSERT INTO jobs (state, user_id, guild_id, channel_id, message_id,"
                 " application_id, token, private, spoiler, filesize_limit, request, created_at)"
                 " VALUES ('queued', :user_id, :guild_id, :channel_id, :message_id,"
@@ -69,32 +55,32 @@ class Storage:
                 asdict(origin)
                 | {"request": json.dumps(request.options()), "created_at": time.time()},
             )
-            await self._record_inputs("job_id", cursor.lastrowid, hashes)
+            await _record_inputs(connection, "job_id", cursor.lastrowid, hashes)
         assert cursor.lastrowid is not None
         return await self.job(cursor.lastrowid)
 
     async def inputs(self, job_id: int) -> dict[str, bytes]:
         """Return the images that a job's member attached; raise StorageError if one has gone."""
-        rows = await self._rows("SELECT name, sha256 FROM inputs WHERE job_id = ?", job_id)
+        rows = await self._database.rows("SELECT name, sha256 FROM inputs WHERE job_id = ?", job_id)
         return await self._read_inputs(rows)
 
     async def job(self, job_id: int) -> Job:
         """Return a job; raise JobError if there is none of that id."""
-        rows = await self._rows(f"{SELECT_JOBS} WHERE id = ?", job_id)
+        rows = await self._database.rows(f"{SELECT_JOBS} WHERE id = ?", job_id)
         if not rows:
             raise JobError("This job is not known any more.")
         return read_job(rows[0])
 
     async def unfinished_jobs(self) -> list[Job]:
         """Return the jobs that an earlier process did not bring to their members, in order."""
-        rows = await self._rows(
+        rows = await self._database.rows(
             f"{SELECT_JOBS} WHERE state IN ('queued', 'running', 'made') ORDER BY id"
         )
         return [read_job(row) for row in rows]
 
     async def start_job(self, job_id: int) -> Job:
         """Record that a job is being worked on."""
-        await self._change(
+        await self._database.change(
             "UPDATE jobs SET state = 'running', started_at = ?, attempts = attempts + 1"
             " WHERE id = ?",
             time.time(),
@@ -104,7 +90,7 @@ class Storage:
 
     async def put_back(self, job_id: int, *, counts: bool) -> None:
         """Record that a job waits again; whether its attempt `counts` as one of the few."""
-        await self._change(
+        await self._database.change(
             "UPDATE jobs SET state = 'queued', started_at = NULL, attempts = attempts - ?"
             " WHERE id = ? AND state = 'running'",
             0 if counts else 1,
@@ -113,11 +99,11 @@ class Storage:
 
     async def note_nonce(self, job_id: int, nonce: str) -> None:
         """Record that a message with this nonce is about to be posted for a job."""
-        await self._change("UPDATE jobs SET nonce = ? WHERE id = ?", nonce, job_id)
+        await self._database.change("UPDATE jobs SET nonce = ? WHERE id = ?", nonce, job_id)
 
     async def ended_since(self, finished_at: float) -> list[Job]:
         """Return the jobs that ran and have ended since a time, in order."""
-        rows = await self._rows(
+        rows = await self._database.rows(
             f"{SELECT_JOBS} WHERE finished_at >= ? AND started_at IS NOT NULL ORDER BY id",
             finished_at,
         )
@@ -125,7 +111,7 @@ class Storage:
 
     async def last_made(self, count: int) -> list[Job]:
         """Return the jobs that were made last, the oldest of them first."""
-        rows = await self._rows(
+        rows = await self._database.rows(
             f"{SELECT_JOBS} WHERE outcome IS NOT NULL ORDER BY id DESC LIMIT ?", count
         )
         return [read_job(row) for row in reversed(rows)]
@@ -160,8 +146,8 @@ class Storage:
     async def _record_images(
         self, job_id: int, result: Result, paths: list[str], control_path: str | None, outcome: str
     ) -> None:
-        async with self._transaction():
-            await self._connection.executemany(
+        async with self._database.transaction() as connection:
+            await connection.executemany(
                 "INSERT INTO images (job_id, position, seed, path, bytes) VALUES (?, ?, ?, ?, ?)",
                 [
                     (job_id, position, seed, path, len(image))
@@ -170,7 +156,7 @@ class Storage:
                     )
                 ],
             )
-            await self._connection.execute(
+            await connection.execute(
                 "UPDATE jobs SET state = 'made', outcome = ?, control_path = ?, finished_at = ?"
                 " WHERE id = ?",
                 (outcome, control_path, time.time(), job_id),
@@ -178,7 +164,9 @@ class Storage:
 
     async def images(self, job_id: int) -> list[StoredImage]:
         """Return the pictures of a job in their order."""
-        rows = await self._rows("SELECT * FROM images WHERE job_id = ? ORDER BY position", job_id)
+        rows = await self._database.rows(
+            "SELECT * FROM images WHERE job_id = ? ORDER BY position", job_id
+        )
         return [StoredImage(**{**dict(row), "path": self._folder / row["path"]}) for row in rows]
 
     async def result(self, job: Job) -> Result:
@@ -186,7 +174,7 @@ class Storage:
         assert job.outcome is not None
         outcome = job.outcome
         paths = [image.path for image in await self.images(job.id)]
-        (row,) = await self._rows("SELECT control_path FROM jobs WHERE id = ?", job.id)
+        (row,) = await self._database.rows("SELECT control_path FROM jobs WHERE id = ?", job.id)
         if row["control_path"] is not None:
             paths.append(self._folder / row["control_path"])
         contents = await self._read_files(paths)
@@ -207,11 +195,11 @@ class Storage:
 
     async def mark_delivered(self, job_id: int) -> None:
         """Record that the member has the pictures of a job."""
-        await self._change("UPDATE jobs SET state = 'delivered' WHERE id = ?", job_id)
+        await self._database.change("UPDATE jobs SET state = 'delivered' WHERE id = ?", job_id)
 
     async def end_job(self, job_id: int, state: Literal["failed", "cancelled"], error: str) -> None:
         """Record that a job ended without pictures, and why."""
-        await self._change(
+        await self._database.change(
             "UPDATE jobs SET state = ?, error = ?, finished_at = ? WHERE id = ?",
             state,
             error,
@@ -221,30 +209,35 @@ class Storage:
 
     async def add_draft(self, request: Request, origin: Origin) -> Draft:
         """Keep a request that is to be looked at first, with its images."""
-        async with self._recording(request.images) as hashes, self._transaction():
-            cursor = await self._connection.execute(
+        async with (
+            self._recording(request.images) as hashes,
+            self._database.transaction() as connection,
+        ):
+            cursor = await connection.execute(
                 "INSERT INTO drafts (origin, request, created_at) VALUES (?, ?, ?)",
                 (json.dumps(asdict(origin)), json.dumps(request.options()), time.time()),
             )
-            await self._record_inputs("draft_id", cursor.lastrowid, hashes)
+            await _record_inputs(connection, "draft_id", cursor.lastrowid, hashes)
         assert cursor.lastrowid is not None
         return await self.draft(cursor.lastrowid)
 
     async def draft(self, draft_id: int) -> Draft:
         """Return a draft; raise JobError if there is none of that id."""
-        rows = await self._rows("SELECT * FROM drafts WHERE id = ?", draft_id)
+        rows = await self._database.rows("SELECT * FROM drafts WHERE id = ?", draft_id)
         if not rows:
             raise JobError("This preview has expired. Please send the command once more.")
         return read_draft(rows[0])
 
     async def drafts_before(self, created_at: float) -> list[Draft]:
         """Return the drafts that are older than a time."""
-        rows = await self._rows("SELECT * FROM drafts WHERE created_at < ?", created_at)
+        rows = await self._database.rows("SELECT * FROM drafts WHERE created_at < ?", created_at)
         return [read_draft(row) for row in rows]
 
     async def draft_images(self, draft_id: int) -> dict[str, bytes]:
         """Return the images of a draft; raise StorageError if one has gone."""
-        rows = await self._rows("SELECT name, sha256 FROM inputs WHERE draft_id = ?", draft_id)
+        rows = await self._database.rows(
+            "SELECT name, sha256 FROM inputs WHERE draft_id = ?", draft_id
+        )
         return await self._read_inputs(rows)
 
     async def adjust_draft(self, draft_id: int, adjustments: tuple[Adjustment, ...]) -> Draft:
@@ -253,7 +246,7 @@ class Storage:
         assert draft.request.region is not None
         region = replace(draft.request.region, adjustments=adjustments)
         request = replace(draft.request, region=region)
-        await self._change(
+        await self._database.change(
             "UPDATE drafts SET request = ? WHERE id = ?", json.dumps(request.options()), draft_id
         )
         return await self.draft(draft_id)
@@ -262,8 +255,10 @@ class Storage:
         """Remove a draft with its images; raise JobError if there is none of that id."""
         async with self._inputs:
             await self.draft(draft_id)
-            rows = await self._rows("SELECT sha256 FROM inputs WHERE draft_id = ?", draft_id)
-            await self._change("DELETE FROM drafts WHERE id = ?", draft_id)
+            rows = await self._database.rows(
+                "SELECT sha256 FROM inputs WHERE draft_id = ?", draft_id
+            )
+            await self._database.change("DELETE FROM drafts WHERE id = ?", draft_id)
             await self._remove_unused({row["sha256"] for row in rows})
 
     @asynccontextmanager
@@ -278,14 +273,6 @@ class Storage:
                 await self._remove_unused(hashes.values())
                 raise
 
-    async def _record_inputs(
-        self, owner: Literal["job_id", "draft_id"], owner_id: int | None, hashes: Mapping[str, str]
-    ) -> None:
-        await self._connection.executemany(
-            f"INSERT INTO inputs ({owner}, name, sha256) VALUES (?, ?, ?)",
-            [(owner_id, name, sha256) for name, sha256 in hashes.items()],
-        )
-
     async def _read_inputs(self, rows: list[sqlite3.Row]) -> dict[str, bytes]:
         paths = [self._folder / input_path(row["sha256"]) for row in rows]
         contents = await self._read_files(paths)
@@ -293,7 +280,9 @@ class Storage:
 
     async def _remove_unused(self, hashes: Iterable[str]) -> None:
         for sha256 in hashes:
-            if not await self._rows("SELECT 1 FROM inputs WHERE sha256 = ? LIMIT 1", sha256):
+            if not await self._database.rows(
+                "SELECT 1 FROM inputs WHERE sha256 = ? LIMIT 1", sha256
+            ):
                 with sentences(self._folder):
                     (self._folder / input_path(sha256)).unlink(missing_ok=True)
 
@@ -301,24 +290,14 @@ class Storage:
         with sentences(self._folder):
             return await asyncio.to_thread(lambda: [path.read_bytes() for path in paths])
 
-    async def _rows(self, sql: str, *values: object) -> list[sqlite3.Row]:
-        with sentences(self._folder):
-            return list(await self._connection.execute_fetchall(sql, values))
 
-    async def _change(self, sql: str, *values: object) -> None:
-        async with self._transaction():
-            await self._connection.execute(sql, values)
-
-    @asynccontextmanager
-    async def _transaction(self) -> AsyncIterator[None]:
-        async with self._writing:
-            with sentences(self._folder):
-                try:
-                    await self._connection.execute("BEGIN IMMEDIATE")
-                    yield
-                    await self._connection.execute("COMMIT")
-                except BaseException:
-                    # SQLite ends some failed transactions itself, those of a full disk for one
-                    with contextlib.suppress(sqlite3.OperationalError):
-                        await self._connection.execute("ROLLBACK")
-                    raise
+async def _record_inputs(
+    connection: aiosqlite.Connection,
+    owner: Literal["job_id", "draft_id"],
+    owner_id: int | None,
+    hashes: Mapping[str, str],
+) -> None:
+    await connection.executemany(
+        f"INSERT INTO inputs ({owner}, name, sha256) VALUES (?, ?, ?)",
+        [(owner_id, name, sha256) for name, sha256 in hashes.items()],
+    )

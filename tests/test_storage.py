@@ -338,7 +338,7 @@ async def test_a_database_that_another_program_holds_is_one_sentence_and_nothing
 ) -> None:
     async with Storage.open(tmp_path) as storage:
         job = await storage.add_job(REQUEST, ORIGIN)
-        await storage._connection.execute("PRAGMA busy_timeout = 50")
+        await storage._database._connection.execute("PRAGMA busy_timeout = 50")
         other = sqlite3.connect(tmp_path / "bot.sqlite3", isolation_level=None)
         other.execute("BEGIN EXCLUSIVE")
         with pytest.raises(StorageError, match="database is locked"):
