@@ -13,11 +13,12 @@ from dotenv import dotenv_values
 from dotenv.parser import parse_stream
 
 from bot.errors import ConfigurationError
-from bot.inference.tools import DEPTH_REPO, FAMILIES, FamilyName
+from bot.inference.tools import DEPTH_REPO, FAMILIES, UNSAFE_LABELS, FamilyName
 from bot.inference.types import INT8_KERNELS, QUANTIZATIONS, Int8Kernel, Quantization
 
 T = TypeVar("T")
 
+LeaversRule = Literal["keep", "purge"]
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 
@@ -35,9 +36,15 @@ class Settings:
     quantization: Quantization = "8-bit"
     int8_kernel: Int8Kernel = "auto"
     data_dir: Path = Path("data")
+    data_limit_gb: float | None = None
+    leavers: LeaversRule = "keep"
     dev_guild_id: int | None = None
+    allowed_servers: frozenset[int] = frozenset()
+    direct_messages: Literal["on", "off"] = "on"
     executor: Literal["local"] = "local"
     preview: Literal["on", "off"] = "on"
+    classifier: str | None = None
+    classifier_labels: tuple[str, ...] = UNSAFE_LABELS
     step_timeout_s: float = 300.0
     shutdown_grace_s: float = 20.0
     log_level: str = "INFO"
@@ -91,9 +98,26 @@ def load_settings(
         quantization=cast(Quantization, choice("QUANTIZATION", QUANTIZATIONS, "8-bit")),
         int8_kernel=cast(Int8Kernel, choice("INT8_KERNEL", INT8_KERNELS, "auto")),
         data_dir=read("DATA_DIR", Path, "a folder", Path("data")),
+        data_limit_gb=read(
+            "DATA_LIMIT_GB", _positive, "a number of gigabytes above 0, or empty for no limit", None
+        ),
+        leavers=cast(LeaversRule, choice("LEAVERS", ("keep", "purge"), "keep")),
+        allowed_servers=read(
+            "ALLOWED_SERVERS", _snowflakes, "ids of servers with commas between them", frozenset()
+        ),
+        direct_messages=cast(Literal["on", "off"], choice("DIRECT_MESSAGES", ("on", "off"), "on")),
         dev_guild_id=read("DEV_GUILD_ID", _snowflake, "the id of a server, digits alone", None),
         executor=cast(Literal["local"], choice("EXECUTOR", ("local",), "local")),
         preview=cast(Literal["on", "off"], choice("PREVIEW", ("on", "off"), "on")),
+        classifier=read(
+            "CLASSIFIER",
+            _repo_id_or_folder,
+            "the id of a repository, as Falconsai/nsfw_image_detection, or a folder that is there",
+            None,
+        ),
+        classifier_labels=read(
+            "CLASSIFIER_LABELS", _names, "names with commas between them", UNSAFE_LABELS
+        ),
         step_timeout_s=read("STEP_TIMEOUT_S", _positive, seconds, 300.0),
         shutdown_grace_s=read("SHUTDOWN_GRACE_S", _positive, seconds, 20.0),
         log_level=choice("LOG_LEVEL", LOG_LEVELS, "INFO"),
@@ -139,6 +163,17 @@ def _repo_id(text: str) -> str:
     return text
 
 
+def _repo_id_or_folder(text: str) -> str:
+    return text if Path(text).is_dir() else _repo_id(text)
+
+
+def _names(text: str) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in text.split(",") if name.strip())
+    if not names:
+        raise ValueError(text)
+    return names
+
+
 def _positive(text: str) -> float:
     number = float(text)
     if not 0 < number < float("inf"):
@@ -150,3 +185,7 @@ def _snowflake(text: str) -> int:
     if not re.fullmatch(r"\d{15,20}", text):
         raise ValueError(text)
     return int(text)
+
+
+def _snowflakes(text: str) -> frozenset[int]:
+    return frozenset(_snowflake(each.strip()) for each in text.split(","))

@@ -14,7 +14,9 @@ BotError
 │   ├── NotPrepared
 │   ├── OutOfMemory
 │   ├── UnusablePicture
+│   ├── ClassifierUnavailable     nobody can look at a picture that is to be looked at first
 │   └── WorkerDied
+├── Refused                       a rule of the server or of the operator is against it
 ├── JobError                      a button or command names a job that cannot be acted on
 └── StorageError                  the data folder cannot be used
     └── DiskFull
@@ -159,6 +161,16 @@ class UnusablePicture(InferenceError):
         )
 
 
+class ClassifierUnavailable(InferenceError):
+    """A picture is to be looked at before it is shown, and what does that is not there or fails."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+
+    def __str__(self) -> str:
+        return f"Pictures are checked here before they are shown, which fails now. {self.args[0]}"
+
+
 class WorkerDied(InferenceError):
     """The process that owns the device ended while it worked on a job, or before it was ready."""
 
@@ -186,6 +198,16 @@ class WorkerHung(WorkerDied):
             f"The inference process said nothing for {self.args[0]:g} s and was started again. "
             "Please send the command once more."
         )
+
+
+class Refused(BotError):
+    """A rule of the server or of the operator is against what was asked for."""
+
+    def __init__(self, rule: str, advice: str) -> None:
+        super().__init__(rule, advice)
+
+    def __str__(self) -> str:
+        return " ".join(self.args)
 
 
 class JobError(BotError):

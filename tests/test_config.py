@@ -26,7 +26,11 @@ def test_values_are_read_and_converted() -> None:
             "GPU_MEMORY_GB": "15.5",
             "QUANTIZATION": "none",
             "DATA_DIR": "/srv/flux",
+            "DATA_LIMIT_GB": "0.5",
+            "LEAVERS": "Purge",
             "DEV_GUILD_ID": "123456789012345678",
+            "ALLOWED_SERVERS": "123456789012345678, 223456789012345678",
+            "DIRECT_MESSAGES": "off",
             "LOG_LEVEL": "debug",
         },
         NOWHERE,
@@ -37,7 +41,11 @@ def test_values_are_read_and_converted() -> None:
         gpu_memory_gb=15.5,
         quantization="None",
         data_dir=Path("/srv/flux"),
+        data_limit_gb=0.5,
+        leavers="purge",
         dev_guild_id=123456789012345678,
+        allowed_servers=frozenset({123456789012345678, 223456789012345678}),
+        direct_messages="off",
         log_level="DEBUG",
     )
 
@@ -61,12 +69,17 @@ def test_an_empty_value_is_no_value() -> None:
         ("GPU_MEMORY_GB", "much"),
         ("GPU_MEMORY_GB", "-1"),
         ("HOST_MEMORY_GB", "nan"),
+        ("DATA_LIMIT_GB", "0"),
+        ("LEAVERS", "forget"),
         ("HOST_MEMORY_GB", "inf"),
         ("QUANTIZATION", "4-bit"),
         ("DEV_GUILD_ID", "my server"),
         ("EXECUTOR", "cloud"),
         ("LOG_LEVEL", "loud"),
         ("LOG_FORMAT", "xml"),
+        ("CLASSIFIER", "/not/a/folder"),
+        ("CLASSIFIER", "on"),
+        ("CLASSIFIER_LABELS", ","),
     ],
 )
 def test_a_wrong_value_is_named_with_what_is_allowed(name: str, value: str) -> None:
@@ -75,6 +88,14 @@ def test_a_wrong_value_is_named_with_what_is_allowed(name: str, value: str) -> N
     sentence = str(caught.value)
     assert sentence.startswith(f"{name} is `{value}`. Allowed: ")
     assert "\n" not in sentence
+
+
+def test_a_classifier_is_a_repository_or_a_folder_and_has_labels(tmp_path: Path) -> None:
+    for name in ("Falconsai/nsfw_image_detection", str(tmp_path)):
+        values = {"CLASSIFIER": name, "CLASSIFIER_LABELS": "NSFW, not for work,, "}
+        settings = load_settings(values, NOWHERE)
+        assert settings.classifier == name
+        assert settings.classifier_labels == ("NSFW", "not for work")
 
 
 def test_a_missing_token_is_missed_only_when_it_is_needed() -> None:

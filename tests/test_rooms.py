@@ -16,6 +16,7 @@ MODEL_LIBRARIES = {"torch", "diffusers", "optimum", "transformers", "accelerate"
 MODEL_ROOMS = {
     "annotators",
     "benchmark",
+    "classifier",
     "comparison",
     "conditions",
     "devices",

@@ -61,9 +61,12 @@ class Conditions:
 def prepare(request: Request, *, area: int, estimate_depth: EstimateDepth | None) -> Conditions:
     """Look at the images of a request; pictures that take after one have about `area` pixels.
 
-    `estimate_depth` is needed for `depth` alone. Raises UnusableImage where a file is not an image
-    that can be worked with, and RequestError where it leaves nothing to repaint.
+    They have fewer where the request allows no more. `estimate_depth` is needed for `depth` alone.
+    Raises UnusableImage where a file is not an image that can be worked with, and RequestError
+    where it leaves nothing to repaint.
     """
+    if request.max_pixels is not None:
+        area = min(area, request.max_pixels)
     match request.tool:
         case "fill":
             return _fill(request, area)
@@ -87,7 +90,8 @@ def prepare(request: Request, *, area: int, estimate_depth: EstimateDepth | None
 
 def fingerprint(request: Request) -> str:
     """Return what tells apart requests whose images have to be looked at anew."""
-    seen = (request.tool, request.width, request.height, request.region, request.low, request.high)
+    size = (request.width, request.height, request.max_pixels)
+    seen = (request.tool, *size, request.region, request.low, request.high)
     digest = hashlib.sha256(repr(seen).encode())
     for name, sha256 in hashes(request).items():
         digest.update(f"{name}={sha256};".encode())

@@ -13,20 +13,16 @@ from PIL import Image
 from bot.errors import InferenceError, OutOfMemory, UnusablePicture
 from bot.inference import memory
 from bot.inference.annotators import estimate_depth
+from bot.inference.classifier import Classifier
 from bot.inference.conditions import Conditions, EstimateDepth, fingerprint, hashes, prepare
 from bot.inference.devices import is_out_of_memory
 from bot.inference.images import encode_webp
 from bot.inference.kept import Kept
 from bot.inference.memory import MemoryMeter
-from bot.inference.pictures import (
-    Picture,
-    decode,
-    decode_preview,
-    describe,
-    encode_png,
-    luminosity,
-)
+from bot.inference.metadata import describe, with_metadata
+from bot.inference.pictures import Picture, decode, decode_preview, luminosity
 from bot.inference.pipelines import Pipelines
+from bot.inference.provenance import made_with
 from bot.inference.quantization import Part
 from bot.inference.sampling import (
     Embeddings,
@@ -58,10 +54,16 @@ class Engine:
     """Runs requests one after the other on the pipelines of one device."""
 
     def __init__(
-        self, pipelines: Pipelines, device: torch.device, *, previews: bool = True
+        self,
+        pipelines: Pipelines,
+        device: torch.device,
+        *,
+        previews: bool = True,
+        classifier: Classifier | None = None,
     ) -> None:
         self._pipelines = pipelines
         self._previews = previews
+        self._classifier = classifier or Classifier()
         self._device = device
         self._meter = MemoryMeter(device)
         self._conditions: Kept[Conditions] = Kept(KEPT_CONDITIONS)
@@ -84,6 +86,7 @@ class Engine:
         Cancelled raised when it says so. Black or non-finite pictures are made once more in full
         precision; UnusablePicture is raised when that does not help. When the device runs out of
         memory all else is moved off it and the request tried again; then OutOfMemory is raised.
+        ClassifierUnavailable is raised where the pictures are to be classified and cannot be.
         """
         self._meter.reset()
         watch = Watch(report, cancelled, self._meter, self._device)
@@ -117,6 +120,9 @@ class Engine:
         return "The operator lowers GPU_MEMORY_GB, so that weights leave more room for the picture."
 
     def _make(self, request: Request, watch: Watch) -> Result:
+        if request.classify:
+            with watch("load"):
+                self._classifier.load()  # before anything is painted that nobody could look at
         conditions = self._annotate(request, watch)
         attempt = self._attempt(request, conditions, request.quantization, watch)
         reason = attempt.fallback_reason
@@ -137,7 +143,8 @@ class Engine:
             notes.append("The picture is black.")
         with watch("decode"):
             pictures = [conditions.finish(image) for image in attempt.images]
-            images = self._describe(request, conditions, attempt.quantization, pictures)
+            unsafe = self._classifier.unsafe(pictures) if request.classify else ()
+            images = _described(request, conditions, attempt, pictures)
         return Result(
             images=images,
             seeds=request.seeds,
@@ -153,6 +160,8 @@ class Engine:
             # what this job itself did before it was tried once more is not from an earlier one
             reused=tuple(s for s in STAGES if s in watch.reused and s not in watch.seconds),
             notes=(*notes, *_enlargement_note(conditions)),
+            made_with=attempt.made_with,
+            unsafe=unsafe,
         )
 
     def _annotate(self, request: Request, watch: Watch) -> Conditions:
@@ -183,7 +192,9 @@ class Engine:
         latents, transformer = self._denoise(
             request, conditions, quantization, encoded.embeddings, watch
         )
-        failure = self._pipelines.int8_failure(TOOLS[request.tool])
+        tool = TOOLS[request.tool]
+        failure = self._pipelines.int8_failure(tool)
+        kernel = self._pipelines.kernel(tool, quantization)
         pictures, autoencoder = self._decode(latents, conditions, watch)
         return _Attempt(
             images=[picture.image for picture in pictures],
@@ -191,6 +202,13 @@ class Engine:
             quantization=transformer.quantization,
             parts=[*encoded.parts, transformer, autoencoder],
             notes=encoded.notes + _slow_note(failure),
+            made_with=made_with(
+                model=tool.repo_id,
+                revision=transformer.revision,
+                kernel=kernel,
+                dtype=str(self._pipelines.dtype).removeprefix("torch."),
+                device=memory.device_name(self._device),
+            ),
         )
 
     def _encode(
@@ -258,7 +276,7 @@ class Engine:
         with watch("load"):
             self._pipelines.autoencoder()  # before the transformer, which may push it out again
             denoiser, part = self._pipelines.denoiser(TOOLS[request.tool], quantization)
-            preview = self._preview()
+            preview = None if request.classify else self._preview()
         with watch("denoise", total=request.count * request.num_inference_steps) as step:
             latents = [
                 denoise(
@@ -292,22 +310,6 @@ class Engine:
         with watch("decode"):
             return [decode(vae, each, conditions.size) for each in latents], part
 
-    def _describe(
-        self,
-        request: Request,
-        conditions: Conditions,
-        quantization: Quantization,
-        pictures: list[Image.Image],
-    ) -> tuple[bytes, ...]:
-        """Return the pictures as PNG that say how they came about."""
-        tool = TOOLS[request.tool]
-        width, height = conditions.size
-        painted = replace(request, width=width, height=height, count=1, quantization=quantization)
-        return tuple(
-            encode_png(image, describe(tool, replace(painted, seed=seed), hashes(request)))
-            for image, seed in zip(pictures, request.seeds, strict=True)
-        )
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Encoded:
@@ -327,6 +329,7 @@ class _Attempt:
     quantization: Quantization
     parts: list[Part]
     notes: list[str]
+    made_with: dict[str, str]
 
     @property
     def black(self) -> bool:
@@ -337,6 +340,21 @@ class _Attempt:
     def fallback_reason(self) -> str | None:
         """Why a part is in full precision although 8 bits were asked for."""
         return next((p.fallback_reason for p in self.parts if p.fallback_reason), None)
+
+
+def _described(
+    request: Request, conditions: Conditions, attempt: _Attempt, pictures: list[Image.Image]
+) -> tuple[bytes, ...]:
+    """Return the pictures as PNG that say how they came about."""
+    width, height = conditions.size
+    painted = replace(
+        request, width=width, height=height, count=1, quantization=attempt.quantization
+    )
+    seen = hashes(request)
+    return tuple(
+        with_metadata(image, describe(replace(painted, seed=seed), seen, attempt.made_with))
+        for image, seed in zip(pictures, request.seeds, strict=True)
+    )
 
 
 def _control_image(conditions: Conditions) -> bytes | None:

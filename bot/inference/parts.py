@@ -6,6 +6,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -123,7 +124,7 @@ class Parts:
         fetch = partial(self._fetch, key, self._store) if self._store else None
         loaded = load_quantized(str(key), load, "8-bit" if key.is_quantized else "None", fetch)
         _log.info("%s: loaded in %.1f s", key, time.perf_counter() - start)
-        return loaded
+        return replace(loaded, part=replace(loaded.part, revision=self._revision(key)))
 
     def stored(self, key: Key) -> Source | None:
         """Return where a part comes from if it is stored at 8 bits, whole and of this revision."""
@@ -151,6 +152,14 @@ class Parts:
                 repo_id, kind.from_pretrained, subfolder=part
             )
         return self._processors[repo_id, part]
+
+    def _revision(self, key: Key) -> str | None:
+        """Return what a part that was just loaded is of; None where its files have gone."""
+        folder = self.repositories.present(key.repo_id, key.folder)
+        if folder is None:
+            return None
+        source = Source(repo_id=key.repo_id, part=key.part, folder=folder)
+        return source.commit or source.digest
 
     def _expect(self, key: Key) -> int:
         if key.is_quantized:

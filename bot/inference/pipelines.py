@@ -12,6 +12,7 @@ import logging
 from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import torch
 from diffusers import (
@@ -115,6 +116,7 @@ class Pipelines:
     ) -> None:
         self.family = family
         self.device = device
+        self.dtype = dtype
         self._device_budget = device_budget
         self._host_budget = host_budget if device.type == "cuda" else 0
         self.parts = make_parts(
@@ -206,6 +208,13 @@ class Pipelines:
         if tool.name == "depth":
             keys.append(self._depth_key)
         return keys
+
+    def kernel(self, tool: Tool, quantization: Quantization) -> Literal["fused", "quanto", "none"]:
+        """Return what multiplies the weights of a tool's transformer at 8 bits, if they are."""
+        component = self._components.get(_transformer_key(tool, quantization))
+        if component is None or component.loaded.part.quantization == "None":
+            return "none"
+        return "fused" if component.int8 and component.int8.failure is None else "quanto"
 
     def int8_failure(self, tool: Tool) -> str | None:
         """Return why a tool's transformer no longer computes in 8 bits, if it did."""

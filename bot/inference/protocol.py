@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
 from bot.errors import BotError
-from bot.inference.tools import DEPTH_REPO, FamilyName
+from bot.inference.tools import DEPTH_REPO, UNSAFE_LABELS, FamilyName
 from bot.inference.types import DeviceMemory, Int8Kernel, Progress, Request, Result
 
 _LENGTH = struct.Struct(">I")
@@ -25,7 +25,7 @@ class WorkerOptions:
     """What a worker needs to know of the settings; memory in gigabytes, None for what there is.
 
     In `store_folder` quantised weights are kept for the next start, in `kernel_folder` what is
-    compiled for the GPU.
+    compiled for the GPU. `classifier` finds the pictures that bear one of its labels.
     """
 
     family: FamilyName
@@ -37,6 +37,8 @@ class WorkerOptions:
     kernel_folder: Path | None = None
     int8_kernel: Int8Kernel = "auto"
     previews: bool = True
+    classifier: str | None = None
+    classifier_labels: tuple[str, ...] = UNSAFE_LABELS
     hf_token: str | None = field(default=None, repr=False)
     log_level: str = "INFO"
     log_format: Literal["text", "json"] = "text"

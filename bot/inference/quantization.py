@@ -23,12 +23,14 @@ _log = logging.getLogger(__name__)
 class Part:
     """What the weights of a module take, and how they are quantised.
 
-    `fallback_reason` is set where 8 bits were asked for and full precision had to do.
+    `fallback_reason` is set where 8 bits were asked for and full precision had to do. `revision`
+    is the hub's commit that they are of, or a hash of the files of a built-in model.
     """
 
     weights: Weights
     quantization: Quantization
     fallback_reason: str | None = None
+    revision: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import snapshot_download
+from huggingface_hub import snapshot_download, try_to_load_from_cache
 from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 
 from bot.errors import ModelUnavailable
@@ -39,6 +39,13 @@ class Repositories:
         with self.reaching(repo_id):
             snapshot = snapshot_download(repo_id, allow_patterns=wanted, token=self.token)
         return Path(snapshot) / part
+
+    def present(self, repo_id: str, part: str) -> Path | None:
+        """Return the folder of a part as it was loaded last, without a word to the hub."""
+        if self.family.folder is not None:
+            return Path(self.family.location(repo_id)) / part
+        config = try_to_load_from_cache(repo_id, f"{part}/config.json" if part else "config.json")
+        return Path(config).parent if isinstance(config, str) else None
 
     @contextmanager
     def reaching(self, repo_id: str) -> Iterator[None]:

@@ -80,6 +80,14 @@ class Source:
         states = [(f.name, f.stat().st_size, f.stat().st_mtime_ns) for f in self.files]
         return hashlib.sha256(repr(states).encode()).hexdigest()
 
+    @property
+    def digest(self) -> str:
+        """A hash of what is in the files, short and the same on every machine; they are read."""
+        contents = hashlib.sha256()
+        for file in (self.folder / "config.json", *self.files):
+            contents.update(file.read_bytes())
+        return contents.hexdigest()[:12]
+
     def tensors(self) -> Iterator[tuple[str, torch.Tensor]]:
         """Yield the weights one after the other, as they lie in the files."""
         for file in self.files:

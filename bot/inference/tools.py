@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Generic, Literal, TypeVar
@@ -159,6 +159,9 @@ without the non-commercial licence."""
 DEPTH_REPO = "depth-anything/Depth-Anything-V2-Small-hf"
 """What tells near from far in a photo, under Apache-2.0; its larger siblings are non-commercial."""
 
+UNSAFE_LABELS = ("nsfw", "porn", "hentai", "sexy", "unsafe")
+"""What classifiers of pictures call those that are not for everyone."""
+
 FamilyName = Literal["flux", "tiny"]
 
 
@@ -166,12 +169,14 @@ FamilyName = Literal["flux", "tiny"]
 class Family:
     """A set of weights for the tools: from the hub, or from the folders of the package.
 
-    The sizes of the commands are divided by `size_divisor` and rounded down to multiples of 16.
+    The sizes of the commands are divided by `size_divisor` and rounded down to multiples of 16. In
+    the `catalogue` are the tools with their ranges and defaults, as they are offered.
     """
 
     name: FamilyName
     folder: Path | None
     size_divisor: int
+    catalogue: Mapping[str, Tool] = field(default_factory=lambda: TOOLS, repr=False, hash=False)
 
     def location(self, repo_id: str) -> str:
         """Return what `from_pretrained` takes for a repository: a folder, or the hub's id."""
@@ -186,7 +191,7 @@ class Family:
         """Return the tools that this family has weights for, those of one command or all."""
         return {
             name: tool
-            for name, tool in TOOLS.items()
+            for name, tool in self.catalogue.items()
             if command in (None, tool.command) and self._has(tool)
         }
 

@@ -49,6 +49,10 @@ class Request:
     `images` are files as members attached them, not decoded yet, under the names of the options.
     `region` is `/fill`'s, `low` and `high` are `/canny`'s thresholds (1 to 255), `strength` is the
     weight (0 to 1) of the images' embedding in `/redux`.
+
+    A picture that takes after an image is painted with about `max_pixels` pixels at most, and with
+    as many as the family allows where that is None. With `classify` the pictures are looked at for
+    what is not for everyone, and there are no previews, at which nothing has looked.
     """
 
     tool: str
@@ -65,6 +69,8 @@ class Request:
     low: int | None = None
     high: int | None = None
     strength: float | None = None
+    max_pixels: int | None = None
+    classify: bool = False
 
     @property
     def seeds(self) -> tuple[int, ...]:
@@ -79,10 +85,14 @@ class Request:
 
     @classmethod
     def from_options(cls, options: Mapping[str, Any]) -> Request:
-        """Return the request of such values, without its images."""
+        """Return the request of such values, without its images.
+
+        What is missing, as in those of earlier versions, has its default; what is unknown is a
+        TypeError.
+        """
         region = options.get("region")
         if region is not None:
-            region = Region(**region | {"adjustments": tuple(region["adjustments"])})
+            region = Region(**region | {"adjustments": tuple(region.get("adjustments", ()))})
         return cls(**{**options, "region": region})
 
 
@@ -182,6 +192,11 @@ class Result:
     they follow, as small WebP bytes. `quantization` is the one that was used; where it is not the
     one asked for, `fallback_reason` says why. `seconds` has one entry a stage, and `wait` for the
     time in the queue; a stage in `reused` was not done again, for its outcome was kept.
+
+    `made_with` says why the same request may give another picture elsewhere: the `model`, the
+    `revision` of its transformer, the `kernel` that multiplied its weights at 8 bits ("fused",
+    "quanto" or "none"), `dtype`, `device`, and the versions of the libraries by their names.
+    `unsafe` is how probably (0 to 1) each picture is not for everyone, empty where nobody asked.
     """
 
     images: tuple[bytes, ...]
@@ -194,6 +209,8 @@ class Result:
     fallback_reason: str | None = None
     reused: tuple[Stage, ...] = ()
     notes: tuple[str, ...] = ()
+    made_with: Mapping[str, str] = field(default_factory=dict)
+    unsafe: tuple[float, ...] = ()
 
 
 Event = Queued | Progress | Result

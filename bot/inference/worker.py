@@ -109,9 +109,14 @@ def build_engine(options: WorkerOptions) -> tuple[Engine, Pipelines]:
     """Import torch, choose the device and return the engine on it, with its pipelines."""
     pipelines = build_pipelines(options)
 
+    from bot.inference.classifier import Classifier
     from bot.inference.engine import Engine
 
-    return Engine(pipelines, pipelines.device, previews=options.previews), pipelines
+    classifier = Classifier(
+        options.classifier, labels=options.classifier_labels, token=options.hf_token
+    )
+    engine = Engine(pipelines, pipelines.device, previews=options.previews, classifier=classifier)
+    return engine, pipelines
 
 
 def build_pipelines(

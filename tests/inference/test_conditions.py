@@ -115,6 +115,22 @@ def test_fill_gives_back_a_large_photo_in_full_size_and_untouched_outside(engine
     assert picture.crop(kept).tobytes() == large.crop(kept).tobytes()
     assert picture.crop((600, 0, 1200, 900)).tobytes() != large.crop((600, 0, 1200, 900)).tobytes()
     assert result.notes == ("Painted at 144×112 and enlarged into the picture.",)
+    smaller = engine.run(
+        replace(ask("fill", large, region=Region(area="right half")), max_pixels=64**2)
+    )
+    assert smaller.size == (1200, 900)
+    assert smaller.notes == ("Painted at 64×48 and enlarged into the picture.",)
+
+
+def test_fill_says_nothing_of_enlarging_where_the_picture_is_as_small_as_what_is_painted(
+    engine: Engine,
+) -> None:
+    request = ask("fill", photo(80, 64), region=Region(area="right half"))
+    for max_pixels in (None, 80 * 64):
+        assert engine.run(replace(request, max_pixels=max_pixels)).notes == ()
+    smaller = engine.run(replace(request, max_pixels=48 * 32))
+    assert smaller.size == (80, 64)
+    assert smaller.notes == ("Painted at 48×32 and enlarged into the picture.",)
 
 
 def test_outpainting_grows_the_picture_and_keeps_all_of_it(engine: Engine) -> None:
@@ -130,6 +146,39 @@ def test_a_picture_like_an_image_has_its_shape_and_the_area_of_the_family() -> N
         request = ask(tool, photo(640, 360))
         size = prepare(request, area=AREA, estimate_depth=lambda image: image).size
         assert size == (176, 96)
+
+
+@pytest.mark.parametrize("tool", ["fill", "kontext", "depth", "canny", "redux"])
+def test_a_picture_like_an_image_has_no_more_pixels_than_are_allowed(tool: str) -> None:
+    own = {"region": Region(area="centre")} if tool == "fill" else {}
+    request = ask(tool, photo(640, 480), **own)
+
+    def size(max_pixels: int | None) -> tuple[int, int]:
+        allowed = replace(request, max_pixels=max_pixels)
+        return prepare(allowed, area=AREA, estimate_depth=lambda image: image).size
+
+    assert size(64 * 48) == (64, 48)
+    assert size(AREA) == size(AREA + 1) == size(10**9) == size(None) == (144, 112)
+    assert size(1) == (16, 16)
+
+
+def test_kontext_is_shown_less_where_less_is_allowed_and_paints_at_the_size_it_was_told() -> None:
+    request = replace(ask("kontext", photo(640, 480), size="tall"), max_pixels=64 * 48)
+    conditions = prepare(request, area=AREA, estimate_depth=None)
+    assert conditions.arguments["image"].size == (64, 48)
+    assert conditions.size == TINY.pixels("tall")
+
+
+@pytest.mark.parametrize("tool", ["canny", "redux"])
+def test_what_was_seen_at_another_size_is_looked_at_anew(engine: Engine, tool: str) -> None:
+    request = ask(tool, photo(640, 480))
+    first = engine.run(replace(request, max_pixels=64 * 48))
+    second = engine.run(request)
+    assert (first.size, second.size) == ((64, 48), (144, 112))
+    assert "annotate" not in second.reused
+    again = engine.run(replace(request, max_pixels=64 * 48, seed=8))
+    assert again.size == (64, 48)
+    assert "annotate" in again.reused
 
 
 def test_kontext_paints_at_the_size_that_was_asked_for(engine: Engine) -> None:
@@ -183,10 +232,10 @@ def test_a_file_that_is_no_image_is_a_sentence_that_names_its_option(engine: Eng
 
 def test_a_picture_names_the_images_it_came_from_by_their_hash(engine: Engine) -> None:
     request = ask("canny", low=20)
-    parameters = json.loads(open_picture(engine.run(request)).info["parameters"])
-    assert parameters["images"] == {"image": hashlib.sha256(request.images["image"]).hexdigest()}
-    assert (parameters["low"], parameters["high"], parameters["width"]) == (20, 200, 144)
-    assert parameters["model"] == "black-forest-labs/FLUX.1-Canny-dev"
+    said = json.loads(open_picture(engine.run(request)).info["flux"])
+    assert said["images"] == {"image": hashlib.sha256(request.images["image"]).hexdigest()}
+    assert (said["low"], said["high"], said["width"]) == (20, 200, 144)
+    assert said["made_with"]["model"] == "black-forest-labs/FLUX.1-Canny-dev"
 
 
 def test_both_models_of_redux_are_at_8_bits(engine: Engine) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from bot.inference import pictures, quantization, watch
 from bot.inference.engine import Engine
 from bot.inference.parts import Parts
 from bot.inference.pipelines import Pipelines
-from bot.inference.types import Progress, Result
+from bot.inference.types import Progress, Request, Result
 from bot.inference.watch import Cancelled
 
 from .conftest import CPU, ask, make_pipelines
@@ -68,11 +69,19 @@ def test_a_picture_carries_what_it_takes_to_make_it_again(engine: Engine) -> Non
     result = engine.run(ask(model="dev", steps=2, guidance=4.0, count=2))
     image = open_image(result, 1)
     assert isinstance(image, Image.Image)
-    parameters = json.loads(image.info["parameters"])
-    assert parameters["prompt"] == "a large red circle on a blue background"
-    assert parameters["model"] == "black-forest-labs/FLUX.1-dev"
-    assert (parameters["seed"], parameters["num_inference_steps"]) == (8, 2)
-    assert (parameters["guidance_scale"], parameters["quantization"]) == (4.0, "8-bit")
+    said = json.loads(image.info["flux"])
+    again = Request.from_options({name: said[name] for name in ask().options() if name in said})
+    assert replace(again, width=None, height=None) == replace(
+        ask(model="dev", steps=2, guidance=4.0, seed=8), width=None, height=None
+    )
+    assert (again.width, again.height) == result.size
+    assert said["made_with"]["model"] == "black-forest-labs/FLUX.1-dev"
+    assert image.info["parameters"].startswith(
+        "a large red circle on a blue background\n"
+        "Steps: 2, Sampler: Euler, Schedule type: Simple, CFG scale: 1, Distilled CFG Scale: 4, "
+        "Seed: 8, Size: 128x128, Model: FLUX.1-dev, Model revision: "
+    )
+    assert open_image(engine.run(again)).tobytes() == image.tobytes()
 
 
 def test_guidance_reaches_dev(engine: Engine) -> None:

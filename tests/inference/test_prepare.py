@@ -15,7 +15,7 @@ import pytest
 from bot.inference.prepare import delete_originals
 from bot.inference.store import Source
 from bot.inference.tools import FAMILIES
-from tests.hub import Hub, serve_hub
+from tests.hub import COMMIT, Hub, serve_hub
 
 TINY = FAMILIES["tiny"].folder
 assert TINY is not None
@@ -33,7 +33,7 @@ size = {"size": "small square", "steps": 1}
 request = text_to_image(FAMILIES["flux"], model="schnell", prompt="a star", seed=1, **size)
 result = build_engine(options)[0].run(request)
 assert result.fallback_reason is None, result.fallback_reason
-print(result.size, result.quantization)
+print(result.size, result.quantization, result.made_with["revision"])
 """
 
 
@@ -96,7 +96,7 @@ async def test_what_is_prepared_paints_without_hub_and_originals(machine: Machin
     machine.hub.sent.clear()
     code, output = await machine.run("-c", PAINT, str(machine.weights), offline=True)
     assert code == 0, output
-    assert output.splitlines()[-1] == "(512, 512) 8-bit"
+    assert output.splitlines()[-1] == f"(512, 512) 8-bit {COMMIT}"
     code, output = await machine.prepare("schnell")
     assert code == 0, output
     assert machine.hub.sent == []

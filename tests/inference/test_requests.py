@@ -168,3 +168,24 @@ def test_a_request_survives_as_plain_values(command: str) -> None:
     request = COMMANDS[command]()
     again = Request.from_options(json.loads(json.dumps(request.options())))
     assert again == replace(request, images={})
+
+
+def test_the_options_of_an_earlier_version_are_understood() -> None:
+    request = COMMANDS["fill"](region=Region(area="centre"))
+    options = request.options()
+    for name in ("max_pixels", "classify", "strength"):
+        del options[name]
+    del options["region"]["adjustments"]
+    assert Request.from_options(options) == replace(request, images={})
+
+
+@pytest.mark.parametrize("options", [{"colour": "red"}, {"region": {"diagonal": 7}}])
+def test_options_that_nobody_knows_are_not_passed_over(options: dict[str, Any]) -> None:
+    with pytest.raises(TypeError):
+        Request.from_options(COMMANDS["depth"]().options() | options)
+
+
+def test_what_a_server_allows_survives_as_plain_values_too() -> None:
+    request = replace(COMMANDS["canny"](), max_pixels=512**2, classify=True)
+    again = Request.from_options(json.loads(json.dumps(request.options())))
+    assert (again.max_pixels, again.classify) == (512**2, True)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from bot.errors import RequestError
-from bot.inference.requests import text_to_image
-from bot.inference.tools import FAMILIES, SIZES, TOOLS
+from bot.inference.requests import fill, text_to_image
+from bot.inference.tools import FAMILIES, SIZES, TOOLS, Span
 
 FLUX, TINY = FAMILIES["flux"], FAMILIES["tiny"]
 
@@ -16,6 +18,25 @@ def test_a_family_offers_only_the_models_that_it_has() -> None:
     assert set(TINY.tools()) == set(TOOLS) - {"krea"}
     with pytest.raises(RequestError, match="There is no model `krea` here"):
         text_to_image(TINY, model="krea", prompt="a cat", seed=1)
+
+
+def test_a_family_offers_the_ranges_and_defaults_of_its_catalogue() -> None:
+    fewer = replace(TOOLS["dev"], steps=Span(1, 20, 12), guidance=Span(1.0, 5.0, 2.0))
+    family = replace(FLUX, catalogue={**TOOLS, "dev": fewer})
+    options = {"model": "dev", "prompt": "a cat", "seed": 1}
+    request = text_to_image(family, **options)
+    assert (request.num_inference_steps, request.guidance_scale) == (12, 2.0)
+    with pytest.raises(RequestError, match="`steps` is 21, but it goes from 1 to 20 here"):
+        text_to_image(family, **options, steps=21)
+    assert text_to_image(FLUX, **options).num_inference_steps == 28
+    assert list(family.tools("generate")) == list(FLUX.tools("generate"))
+
+
+def test_a_family_has_none_but_the_tools_of_its_catalogue() -> None:
+    family = replace(TINY, catalogue={"schnell": TOOLS["schnell"], "krea": TOOLS["krea"]})
+    assert set(family.tools()) == {"schnell"}
+    with pytest.raises(RequestError, match="The `tiny` models have no fill"):
+        fill(family, image=b"any", prompt="a cat", seed=1)
 
 
 @pytest.mark.parametrize("size", SIZES)
