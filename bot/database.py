@@ -43,6 +43,8 @@ class Database:
                 await connection.execute("PRAGMA foreign_keys = ON")
                 # what a member has deleted must not be found in the file any more
                 await connection.execute("PRAGMA secure_delete = ON")
+                # SQLite's own LIKE knows upper and lower case of ASCII alone
+                await connection.create_function("casefold", 1, str.casefold, deterministic=True)
                 await migrate(connection, folder)
             yield cls(folder, connection)
         finally:
@@ -82,4 +84,5 @@ class Database:
         """Empty the journal of what was deleted, of which it may still hold copies."""
         async with self._writing:
             with sentences(self.folder):
-                await self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+                # with its row: a statement that is not read to its end holds up the next COMMIT
+                await self._connection.execute_fetchall("PRAGMA wal_checkpoint(TRUNCATE)")

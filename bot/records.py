@@ -18,9 +18,32 @@ DEFAULT_FILESIZE_LIMIT = 10 * 2**20
 """Bytes. What Discord takes in a file where a server has not been boosted."""
 
 
+MemoryLine = Literal["full", "short", "off"]
+FileFormat = Literal["PNG", "WebP", "JPEG"]
+Layout = Literal["files", "grid"]
+Verdict = Literal["off", "blur", "withhold"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Look:
+    """How the pictures of a job are shown, as its server had set it when it was asked for.
+
+    `verdict` is what becomes of pictures that the classifier takes for unsafe with a probability
+    of `threshold` or more. The archive is a channel that gets a copy of what is public.
+    """
+
+    memory_line: MemoryLine = "full"
+    file_format: FileFormat = "PNG"
+    quality: int = 90
+    layout: Layout = "files"
+    verdict: Verdict = "off"
+    threshold: float = 0.5
+    archive_channel_id: int | None = None
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Origin:
-    """Who asked, where, and how the answer gets back to them."""
+    """Who asked, where, and how the answer gets back to them, and in what look."""
 
     user_id: int
     guild_id: int | None
@@ -31,6 +54,12 @@ class Origin:
     private: bool = False
     spoiler: bool = False
     filesize_limit: int = DEFAULT_FILESIZE_LIMIT
+    look: Look = Look()
+
+    @classmethod
+    def from_values(cls, values: Mapping[str, Any]) -> Origin:
+        """Return the origin of plain values, as `asdict` gives them."""
+        return cls(**{**values, "look": Look(**values.get("look") or {})})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,7 +68,8 @@ class Job:
 
     The request comes without its images, which `Storage.inputs` reads; `inputs` are their names.
     `outcome` is what the result said apart from the pictures, once there is one. `attempts` is how
-    often it was begun, `nonce` that of a message which was to be posted for it.
+    often it was begun, `nonce` that of a message which was to be posted for it. `parents` are the
+    jobs whose pictures it was made from; `repeats` is one that it was to make again.
     """
 
     id: int
@@ -54,17 +84,20 @@ class Job:
     inputs: tuple[str, ...] = ()
     attempts: int = 0
     nonce: str | None = None
+    parents: tuple[int, ...] = ()
+    repeats: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StoredImage:
-    """One picture of a job, as a file."""
+    """One picture of a job, as a file; those of early versions have no hash."""
 
     job_id: int
     position: int
     seed: int
     path: Path
     bytes: int
+    sha256: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -75,6 +108,18 @@ class Draft:
     origin: Origin
     request: Request
     created_at: float
+
+
+SELECT_JOBS = """SELECT *,
+    (SELECT group_concat(name) FROM inputs WHERE job_id = jobs.id) AS inputs,
+    (SELECT group_concat(parent_id) FROM parents WHERE job_id = jobs.id) AS parents FROM jobs"""
+"""What `read_job` reads."""
+
+ENDED_AT = """max(
+    coalesce(finished_at, created_at), (message_id >> 22) / 1000.0 + 1420070400
+)"""
+"""When a job ended. The clock of this machine may have been wrong then: it was not before its
+message, whose time by Discord's clock is in its id."""
 
 
 def read_job(row: sqlite3.Row) -> Job:
@@ -92,6 +137,7 @@ def read_job(row: sqlite3.Row) -> Job:
             private=bool(row["private"]),
             spoiler=bool(row["spoiler"]),
             filesize_limit=row["filesize_limit"],
+            look=Look(**json.loads(row["look"] or "{}")),
         ),
         request=Request.from_options(json.loads(row["request"])),
         outcome=json.loads(row["outcome"]) if row["outcome"] else None,
@@ -102,6 +148,8 @@ def read_job(row: sqlite3.Row) -> Job:
         inputs=tuple(row["inputs"].split(",")) if row["inputs"] else (),
         attempts=row["attempts"],
         nonce=row["nonce"],
+        parents=_numbers(row["parents"]),
+        repeats=row["repeats"],
     )
 
 
@@ -109,7 +157,11 @@ def read_draft(row: sqlite3.Row) -> Draft:
     """Return the draft of a row."""
     return Draft(
         id=row["id"],
-        origin=Origin(**json.loads(row["origin"])),
+        origin=Origin.from_values(json.loads(row["origin"])),
         request=Request.from_options(json.loads(row["request"])),
         created_at=row["created_at"],
     )
+
+
+def _numbers(text: str | None) -> tuple[int, ...]:
+    return tuple(sorted(map(int, text.split(",")))) if text else ()

@@ -9,19 +9,39 @@ import time
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import asdict, replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Literal
 
 import aiosqlite
 
+from bot.archive import Archive
 from bot.database import Database
+from bot.departures import Departures
+from bot.disposal import Disposal
 from bot.errors import JobError
 from bot.files import input_path, sentences, write_files, write_inputs
 from bot.inference.types import Adjustment, MemoryStats, Request, Result, Weights
-from bot.records import Draft, Job, Origin, StoredImage, read_draft, read_job
+from bot.personal import PersonalData
+from bot.records import SELECT_JOBS, Draft, Job, Origin, StoredImage, read_draft, read_job
+from bot.settings_store import WHOLE_SERVER, SettingsStore
 
-SELECT_JOBS = """SELECT *,
-    (SELECT group_concat(name) FROM inputs WHERE job_id = jobs.id) AS inputs FROM jobs"""
+END_JOB = "UPDATE jobs SET state = ?, error = ?, finished_at = ? WHERE id = ?"
+
+RECORD_USAGE = """INSERT INTO usage (user_id, guild_id, ended_at, seconds)
+    SELECT user_id, guild_id, finished_at, max(0, finished_at - started_at)
+    FROM jobs WHERE id = ? AND started_at IS NOT NULL"""
+"""To be carried out once, by what ends the work on a job."""
+
+RECORD_PARENTS = """INSERT OR IGNORE INTO parents (job_id, parent_id)
+    SELECT child.id, jobs.id
+    FROM jobs AS child
+    JOIN inputs ON inputs.job_id = child.id
+    JOIN images ON images.sha256 = inputs.sha256
+    JOIN jobs ON jobs.id = images.job_id
+    WHERE child.id = ? AND jobs.guild_id IS child.guild_id
+    AND (jobs.user_id = child.user_id OR NOT jobs.private AND jobs.guild_id IS NOT NULL)"""
+"""A picture that comes back as an attachment tells where it is from, to those who could see it."""
 
 
 class Storage:
@@ -32,6 +52,11 @@ class Storage:
         self._folder = database.folder
         # between the look whether an input is in use, or there, and the act
         self._inputs = asyncio.Lock()
+        self.settings = SettingsStore(database)
+        self.archive = Archive(database)
+        self.departures = Departures(database)
+        self.disposal = Disposal(database, self._inputs)
+        self.personal = PersonalData(database, self.disposal)
 
     @classmethod
     @asynccontextmanager
@@ -40,22 +65,29 @@ class Storage:
         async with Database.open(folder) as database:
             yield cls(database)
 
-    async def add_job(self, request: Request, origin: Origin) -> Job:
+    async def add_job(self, request: Request, origin: Origin, *, repeats: int | None = None) -> Job:
         """Keep the images of a request, and record it as a queued job."""
+        values = asdict(origin) | {
+            "look": json.dumps(asdict(origin.look)),
+            "request": json.dumps(request.options()),
+            "repeats": repeats,
+            "created_at": time.time(),
+        }
         async with (
             self._recording(request.images) as hashes,
             self._database.transaction() as connection,
         ):
             cursor = await connection.execute(
                 "INSERT INTO jobs (state, user_id, guild_id, channel_id, message_id,"
-                " application_id, token, private, spoiler, filesize_limit, request, created_at)"
+                " application_id, token, private, spoiler, filesize_limit, look, request, repeats,"
+                " created_at)"
                 " VALUES ('queued', :user_id, :guild_id, :channel_id, :message_id,"
-                " :application_id, :token, :private, :spoiler, :filesize_limit, :request,"
-                " :created_at)",
-                asdict(origin)
-                | {"request": json.dumps(request.options()), "created_at": time.time()},
+                " :application_id, :token, :private, :spoiler, :filesize_limit, :look, :request,"
+                " :repeats, :created_at)",
+                values,
             )
             await _record_inputs(connection, "job_id", cursor.lastrowid, hashes)
+            await connection.execute(RECORD_PARENTS, (cursor.lastrowid,))
         assert cursor.lastrowid is not None
         return await self.job(cursor.lastrowid)
 
@@ -133,6 +165,8 @@ class Storage:
             "fallback_reason": result.fallback_reason,
             "reused": result.reused,
             "notes": result.notes,
+            "made_with": dict(result.made_with),
+            "unsafe": result.unsafe,
         }
         with sentences(self._folder):
             await asyncio.to_thread(write_files, self._folder, files)
@@ -148,9 +182,10 @@ class Storage:
     ) -> None:
         async with self._database.transaction() as connection:
             await connection.executemany(
-                "INSERT INTO images (job_id, position, seed, path, bytes) VALUES (?, ?, ?, ?, ?)",
+                "INSERT INTO images (job_id, position, seed, path, bytes, sha256)"
+                " VALUES (?, ?, ?, ?, ?, ?)",
                 [
-                    (job_id, position, seed, path, len(image))
+                    (job_id, position, seed, path, len(image), sha256(image).hexdigest())
                     for position, (seed, path, image) in enumerate(
                         zip(result.seeds, paths, result.images, strict=True), 1
                     )
@@ -161,6 +196,7 @@ class Storage:
                 " WHERE id = ?",
                 (outcome, control_path, time.time(), job_id),
             )
+            await connection.execute(RECORD_USAGE, (job_id,))
 
     async def images(self, job_id: int) -> list[StoredImage]:
         """Return the pictures of a job in their order."""
@@ -191,6 +227,9 @@ class Storage:
             fallback_reason=outcome["fallback_reason"],
             reused=tuple(outcome["reused"]),
             notes=tuple(outcome["notes"]),
+            # rows of earlier versions know neither
+            made_with=outcome.get("made_with", {}),
+            unsafe=tuple(outcome.get("unsafe", ())),
         )
 
     async def mark_delivered(self, job_id: int) -> None:
@@ -199,13 +238,35 @@ class Storage:
 
     async def end_job(self, job_id: int, state: Literal["failed", "cancelled"], error: str) -> None:
         """Record that a job ended without pictures, and why."""
-        await self._database.change(
-            "UPDATE jobs SET state = ?, error = ?, finished_at = ? WHERE id = ?",
-            state,
-            error,
-            time.time(),
-            job_id,
+        async with self._database.transaction() as connection:
+            # what was made has been counted
+            ended = "SELECT 1 FROM jobs WHERE id = ? AND finished_at IS NOT NULL"
+            counted = await (await connection.execute(ended, (job_id,))).fetchone()
+            await connection.execute(END_JOB, (state, error, time.time(), job_id))
+            if counted is None:
+                await connection.execute(RECORD_USAGE, (job_id,))
+
+    async def usage(
+        self, since: float, guild_id: int, user_id: int | None = None
+    ) -> list[tuple[float, float]]:
+        """Return when work of a server, or of one member there, has ended since, and its seconds.
+
+        The oldest comes first.
+        """
+        rows = await self._database.rows(
+            "SELECT ended_at, seconds FROM usage WHERE guild_id = ?1 AND ended_at > ?2"
+            " AND (?3 IS NULL OR user_id = ?3) ORDER BY ended_at",
+            guild_id,
+            since,
+            user_id,
         )
+        return [(row["ended_at"], row["seconds"]) for row in rows]
+
+    async def purge_guild(self, guild_id: int) -> None:
+        """Delete everything that there is of a server."""
+        for channel_id in (WHOLE_SERVER, *await self.settings.channels(guild_id)):
+            await self.settings.reset(guild_id, channel_id, user_id=0)
+        await self.disposal.delete_guild(guild_id)
 
     async def add_draft(self, request: Request, origin: Origin) -> Draft:
         """Keep a request that is to be looked at first, with its images."""
@@ -279,12 +340,11 @@ class Storage:
         return {row["name"]: content for row, content in zip(rows, contents, strict=True)}
 
     async def _remove_unused(self, hashes: Iterable[str]) -> None:
-        for sha256 in hashes:
-            if not await self._database.rows(
-                "SELECT 1 FROM inputs WHERE sha256 = ? LIMIT 1", sha256
-            ):
+        for each in hashes:
+            used = "SELECT 1 FROM inputs WHERE sha256 = ? LIMIT 1"
+            if not await self._database.rows(used, each):
                 with sentences(self._folder):
-                    (self._folder / input_path(sha256)).unlink(missing_ok=True)
+                    (self._folder / input_path(each)).unlink(missing_ok=True)
 
     async def _read_files(self, paths: list[Path]) -> list[bytes]:
         with sentences(self._folder):
@@ -299,5 +359,5 @@ async def _record_inputs(
 ) -> None:
     await connection.executemany(
         f"INSERT INTO inputs ({owner}, name, sha256) VALUES (?, ?, ?)",
-        [(owner_id, name, sha256) for name, sha256 in hashes.items()],
+        [(owner_id, name, each) for name, each in hashes.items()],
     )

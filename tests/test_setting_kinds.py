@@ -1,0 +1,167 @@
+"""The kinds of settings: what is typed, kept and shown is one value, or gets a sentence."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from bot.errors import RequestError
+from bot.setting_kinds import Ids, Kind, OneChannel, OneOf, Several, Switch, Texts, Whole
+from bot.words import check_pattern, check_word
+
+ID = 123456789012345678
+SNOWFLAKES = st.integers(10**14, 2**63 - 1)
+
+WORDS = Texts("words", check_word, ",", 200)
+PATTERNS = Texts("patterns", check_pattern, "\n", 200)
+LETTERS = st.text("abcÄжn0-'` ", min_size=1, max_size=8) | st.sampled_from(["none", "None", "-"])
+EXPRESSIONS = st.sampled_from(["a+", "none", " none ", "-", "x,y", "a b", "(a|b){2}", "`", "\\d"])
+
+VALUES: list[tuple[Kind, st.SearchStrategy[Any]]] = [
+    (Switch(), st.booleans()),
+    (Whole(0, 3600, "seconds", zero="none"), st.integers(0, 3600)),
+    (Whole(1, 50), st.integers(1, 50)),
+    (OneOf(("8-bit", "None"), unset="the operator's"), st.sampled_from(["8-bit", "None", None])),
+    (OneOf(("as asked", "never")), st.sampled_from(["as asked", "never"])),
+    (Several(("a", "b", "c")), st.lists(st.sampled_from("abc"), min_size=1)),
+    (Ids("channels", "#"), st.lists(SNOWFLAKES, max_size=100)),
+    (Ids("roles", "@&"), st.lists(SNOWFLAKES, max_size=100)),
+    (OneChannel(), st.none() | SNOWFLAKES),
+    (WORDS, st.lists(LETTERS, max_size=5)),
+    (PATTERNS, st.lists(EXPRESSIONS, max_size=5)),
+]
+
+
+def sentence(kind: Kind, text: str) -> str:
+    """Return what is said of a text that is not a value."""
+    with pytest.raises(RequestError) as refused:
+        kind.parse(text)
+    return str(refused.value)
+
+
+@given(st.data(), st.sampled_from(VALUES))
+def test_every_value_survives_json_and_being_edited_as_text(
+    data: st.DataObject, case: tuple[Kind, st.SearchStrategy[Any]]
+) -> None:
+    kind, values = case
+    try:
+        value = kind.load(data.draw(values))
+    except RequestError:  # a word without anything that could be found
+        assume(False)
+    assert kind.load(json.loads(json.dumps(kind.dump(value)))) == value
+    assert kind.load(value) == value
+    assert kind.parse(kind.edit(value)) == value
+    assert kind.show(value)
+
+
+@pytest.mark.parametrize(
+    ("kind", "typed", "value"),
+    [
+        (Switch(), " Yes ", True),
+        (Switch(), "OFF", False),
+        (Whole(1, 100, "jobs"), "20 jobs", 20),
+        (Whole(0, 9, "seconds", zero="no limit"), "No limit", 0),
+        (Whole(0, 9, "seconds", zero="no limit"), "none", 0),
+        (OneOf(("PNG", "WebP")), "webp", "WebP"),
+        (OneOf(("8-bit",), unset="the operator's"), "The operator's", None),
+        (Several(("dev", "fill", "redux")), "redux, dev", ("dev", "redux")),
+        (Several(("dev", "fill")), "All", ("dev", "fill")),
+        (Ids("channels", "#"), f"<#{ID}>, {ID + 1}\n<#{ID}>", (ID, ID + 1)),
+        (Ids("channels", "#"), "", ()),
+        (OneChannel(), f"<#{ID}>", ID),
+        (OneChannel(), "-", None),
+        (WORDS, "foo,  two   words ,, foo", ("foo", "two words")),
+        (WORDS, "one\nin each line\n", ("one", "in each line")),
+        (WORDS, "Nothing", ()),
+        (PATTERNS, "a,b\n\nc", ("a,b", "c")),
+    ],
+)
+def test_what_people_type_is_understood(kind: Kind, typed: str, value: object) -> None:
+    assert kind.parse(typed) == value
+
+
+@pytest.mark.parametrize(
+    ("kind", "typed", "says"),
+    [
+        (Switch(), "maybe", "`maybe` is not a value for this. Allowed: on or off."),
+        (Whole(1, 50), "51", "Allowed: a whole number from 1 to 50."),
+        (Whole(1, 50), "9" * 5000, "`" + "9" * 60 + "…` is not a value"),
+        (Whole(0, 9, "s", zero="none"), "-1", "from 0 to 9 s; 0: none."),
+        (OneOf(("a", "b")), "`c`", "`'c'` is not a value for this. Allowed: one of a, b."),
+        (Several(("a", "b")), "", "Allowed: `all`, or some of a, b."),
+        (Several(("a", "b")), "a c", "Allowed: `all`, or some of a, b."),
+        (Ids("roles", "@&"), f"<#{ID}>", "Allowed: roles as mentions or ids"),
+        (Ids("roles", "@&"), "@everyone", "Allowed: roles as mentions or ids"),
+        (Ids("roles", "@&"), "9" * 20, "Allowed: roles as mentions or ids"),
+        (Ids("roles", "@&"), " ".join(str(ID + n) for n in range(101)), "100 at most"),
+        (OneChannel(), f"{ID} {ID + 1}", "a channel as a mention or id, or `none`"),
+        (Texts("words", check_word, ",", 2), "a, b, c", "These are 3 words. Use 2 at most."),
+        (WORDS, "fine, \u200b", "The word is empty."),
+        (PATTERNS, "fine\n(", "The pattern cannot be used"),
+    ],
+)
+def test_what_is_no_value_is_answered_with_what_would_be_one(
+    kind: Kind, typed: str, says: str
+) -> None:
+    assert says in sentence(kind, typed)
+
+
+HOSTILE = [None, True, 1.0, -1, 10**400, float("nan"), float("inf"), "x", "", [[]], [None]]
+HOSTILE += [{}, {"a": []}, [1, 1], ["\ud800"], [10**30], ["a,b\nc"], [True]]
+
+
+@pytest.mark.parametrize("kind", [kind for kind, _ in VALUES], ids=lambda kind: type(kind).__name__)
+@pytest.mark.parametrize("value", HOSTILE, ids=lambda value: repr(value)[:20])
+def test_whatever_a_file_holds_is_a_value_or_a_sentence(kind: Kind, value: Any) -> None:
+    try:
+        loaded = kind.load(value)
+    except RequestError as error:
+        said = str(error)
+    else:
+        said = kind.show(loaded)
+        assert kind.load(kind.dump(loaded)) == loaded
+    assert 0 < len(said) < 400
+
+
+def test_a_value_that_is_nested_without_end_is_still_named_in_short() -> None:
+    nested: list[Any] = []
+    for _ in range(100_000):
+        nested = [nested]
+    with pytest.raises(RequestError) as refused:
+        Switch().load(nested)
+    assert len(str(refused.value)) < 200
+
+
+def test_texts_can_be_refused_together() -> None:
+    def check_all(texts: tuple[str, ...]) -> None:
+        if len("".join(texts)) > 5:
+            raise RequestError("These are too much together.", "Remove one.")
+
+    kind = Texts("words", check_word, ",", 9, check_all)
+    assert kind.parse("abc, de") == ("abc", "de")
+    assert sentence(kind, "abc, def") == "These are too much together. Remove one."
+
+
+def test_words_are_shown_as_they_are_without_becoming_markup() -> None:
+    assert WORDS.show(("**bold**", "a`b", "@everyone")) == "`**bold**`, `a'b`, `@everyone`"
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "shown"),
+    [
+        (Whole(0, 9, "days", zero="for ever"), 0, "for ever"),
+        (Whole(0, 9, "days", zero="for ever"), 3, "3 days"),
+        (Several(("a", "b")), ("a", "b"), "all"),
+        (Several(("a", "b")), ("b",), "b"),
+        (Ids("roles", "@&"), (ID,), f"<@&{ID}>"),
+        (Ids("roles", "@&"), (), "none"),
+        (OneChannel(), ID, f"<#{ID}>"),
+        (OneOf(("a",), unset="neither"), None, "neither"),
+    ],
+)
+def test_values_are_shown_as_people_say_them(kind: Kind, value: object, shown: str) -> None:
+    assert kind.show(value) == shown
