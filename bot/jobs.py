@@ -10,13 +10,16 @@ import contextlib
 import logging
 import secrets
 import time
-from dataclasses import dataclass, replace
-from typing import Literal, Protocol
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 from bot.errors import BotError, JobError, StorageError, WorkerDied
+from bot.events import Deliver, Ended
 from bot.inference.executor import Executor
 from bot.inference.residency import resident_models
-from bot.inference.types import Progress, Queued, Request, Result
+from bot.inference.types import Queued, Request, Result
+from bot.moves import BETWEEN_MOVES, Moves
+from bot.outbox import Outbox
 from bot.records import Job, Origin
 from bot.storage import Storage
 from bot.turns import WINDOW, Limits, Place, Running, Turns
@@ -28,10 +31,7 @@ WORN_OUT = (
     f"This was begun {MOST_ATTEMPTS} times, and each time something took the bot or its worker "
     "down. Please try it with a smaller size."
 )
-UNDELIVERED = (
-    "The picture was made, but Discord did not take it. "
-    "Please try again, with a smaller size or count if it was large."
-)
+LEFT = "Its member has left the server."
 
 FAREWELL = 5.0
 """Seconds that a stop waits for messages, after the running jobs have had their grace."""
@@ -39,109 +39,127 @@ HISTORY = 500
 """Jobs of earlier processes that forecasts are learnt from."""
 LOOK = 1.0
 """Seconds that the worker has to say what is on its device."""
-BETWEEN_MOVES = 3.0
-"""Seconds between two edits of one message for its place in the queue, at least."""
-MOVES = 10
-"""Edits for places within that time, of all messages together: Discord's limits are shared."""
+PART = 100
+"""Places that are worked out at a stretch, before other things have their turn."""
+PATIENCE = 120.0
+"""Seconds of waiting after which a job's member may have left."""
+ANSWER = 2.0
+"""Seconds that the work waits to hear whether that is so."""
+
+RESTARTING = Queued(position=1, moved=True, restarting=True)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Ended:
-    """The job ended without pictures; `text` tells the member why."""
-
-    state: Literal["failed", "cancelled"]
-    text: str
-
-
-JobEvent = Queued | Progress | Result | Ended
-
-
-class Deliver(Protocol):
-    """Tells the member of a job what has happened; never raises for Discord's faults.
-
-    Returns whether it was told, as far as Discord says.
-    """
-
-    async def __call__(self, job: Job, event: JobEvent) -> bool: ...
+class _MemberLeft(Exception):
+    """Nobody is there any more to make a job for."""
 
 
 class Jobs:
-    """Jobs in a fair order, as many at a time as the executor takes."""
+    """Jobs in a fair order, as many at a time as the executor takes.
+
+    `has_left` tells of a job that has waited for long whether its member has left the server.
+    """
 
     def __init__(
-        self, storage: Storage, executor: Executor, deliver: Deliver, limits: Limits | None = None
+        self,
+        storage: Storage,
+        executor: Executor,
+        deliver: Deliver,
+        limits: Limits | None = None,
+        has_left: Callable[[Job], Awaitable[bool]] | None = None,
     ) -> None:
         self._storage = storage
         self._executor = executor
-        self._deliver = deliver
+        self._has_left = has_left
         self._turns = Turns(limits or Limits(), executor.capacity)
+        self._outbox = Outbox(storage, deliver, self._notify)
         self._making: dict[int, asyncio.Task[Result]] = {}
-        self._cancelled: dict[int, str] = {}
-        self._told: dict[int, asyncio.Event] = {}
-        self._places: dict[int, tuple[int, float]] = {}
+        self._cancelled: dict[int, Ended] = {}
+        self._moves = Moves(self._turns)
         # what came before `run` looks for what was left behind, is not that
         self._early: set[int] = set()
         self._is_begun = False
         self._entering = asyncio.Lock()
-        self._changed = asyncio.Condition()
+        self._changed = asyncio.Event()
         self._stopping = False
 
-    async def submit(self, request: Request, origin: Origin) -> Job:
+    async def submit(
+        self,
+        request: Request,
+        origin: Origin,
+        *,
+        limits: Limits | None = None,
+        repeats: int | None = None,
+    ) -> Job:
         """Record a job and let it wait its turn; raise JobError where too many wait.
 
+        `limits` are those of who asks, `repeats` is the job that this one is to make once more.
         While the bot stops it is recorded all the same, for the next start.
         """
-        self._turns.claim(origin)
-        told, event = asyncio.Event(), Queued(position=1, restarting=True)
+        self._turns.claim(origin, limits)
+        event = Queued(position=1, restarting=True)
         async with self._entering:
             try:
-                job = await self._storage.add_job(request, origin)
+                job = await self._storage.add_job(request, origin, repeats=repeats)
             except BaseException:
                 self._turns.give_up(origin)
                 raise
             if not self._is_begun:
                 self._early.add(job.id)
             if not self._stopping:
-                self._told[job.id] = told
                 self._turns.enter(job, claimed=True)
                 place = self._turns.place(job)
-                self._note_place(place)
+                self._moves.note(place)
                 event = Queued(position=place.position, seconds=place.seconds)
-        await self._notify()
-        try:
-            await self._tell(job, event)
-        finally:
-            told.set()
+        self._notify()
+        # who is notified looks later: this is said before anything else of the job
+        await self._outbox.tell(job, event)
         return job
 
-    async def cancel(self, job_id: int, reason: str) -> None:
+    def check_room(self, guild_id: int | None, user_id: int, limits: Limits) -> None:
+        """Raise JobError where too many jobs wait for one more of a member."""
+        self._turns.check_room(guild_id, user_id, limits)
+
+    async def cancel(self, job_id: int, reason: str, *, silently: bool = False) -> None:
         """Call off a job, whether it waits or runs; raise JobError if it does neither."""
+        ended = Ended(state="cancelled", text=reason, silent=silently)
         if making := self._making.get(job_id):
-            self._cancelled[job_id] = reason
+            self._cancelled[job_id] = ended
             making.cancel()
             return
         if job_id not in self._turns.waiting:
             raise JobError("This is not waiting or running any more, so it cannot be cancelled.")
         job = self._turns.withdraw(job_id)
-        await self._end(job, Ended(state="cancelled", text=reason))
-        await self._notify()
+        await self._outbox.send(job, ended)
 
-    async def cancel_message(self, message_id: int) -> None:
-        """Call off the job of a message that is gone, if it waits or runs."""
-        for job in (*self._turns.waiting.values(), *(run.job for run in self.running)):
-            if job.origin.message_id == message_id:
-                with contextlib.suppress(JobError):
-                    await self.cancel(job.id, "Its message was deleted.")
-                return
+    async def cancel_where(
+        self, fits: Callable[[Job], bool], reason: str, *, silently: bool = False
+    ) -> None:
+        """Call off the jobs that fit, of those that wait or run."""
+        for job in [job for job in self.unfinished() if fits(job)]:
+            with contextlib.suppress(JobError):  # made meanwhile
+                await self.cancel(job.id, reason, silently=silently)
+
+    def unfinished(self) -> list[Job]:
+        """Return the jobs that run, and then those that wait."""
+        return [*(run.job for run in self.running), *self._turns.waiting.values()]
 
     @property
     def running(self) -> list[Running]:
         """The jobs that run, the oldest first."""
         return list(self._turns.running.values())
 
-    def places(self) -> list[Place]:
+    async def places(self) -> list[Place]:
         """Return the jobs that wait, in the order in which they will begin as things stand."""
-        return self._turns.places()
+        places = []
+        for place in self._turns.places():
+            places.append(place)
+            if len(places) % PART == 0:
+                await asyncio.sleep(0)
+        return places
+
+    def pending(self, guild_id: int | None, user_id: int | None = None) -> float:
+        """Return the seconds that the jobs of a server, or of a member there, will still take."""
+        return self._turns.pending(guild_id, user_id)
 
     def seconds_left(self, run: Running) -> float | None:
         """Return how long a job will still run, None where nothing is known."""
@@ -149,13 +167,12 @@ class Jobs:
 
     @property
     def busy(self) -> bool:
-        """Whether any job waits or runs."""
-        return bool(self._turns.waiting or self._turns.running)
+        """Whether any job waits, runs, or is on its way to its member."""
+        return bool(self._turns.waiting) or not self._is_at_rest()
 
     async def idle(self) -> None:
-        """Wait until no job waits or runs."""
-        async with self._changed:
-            await self._changed.wait_for(lambda: not self.busy)
+        """Wait until no job waits or runs, and none is on its way to its member."""
+        await self._until(lambda: not self.busy)
 
     async def run(self) -> None:
         """Work off the queue until cancelled, beginning with what an earlier process left."""
@@ -178,116 +195,105 @@ class Jobs:
 
     async def stop(self, grace: float) -> None:
         """Begin no more jobs, give the running ones `grace` seconds, and put the others back."""
-        self._stopping = True
-        await self._notify()
-        await self._until_nothing_runs(grace)
+        self._stopping = self._outbox.stopping = True
+        await self._rest(grace)
         for making in self._making.values():
             making.cancel()
-        await self._until_nothing_runs(FAREWELL)
+        await self._rest(FAREWELL)
+        await self._outbox.abandon()
         # whom Discord does not tell within this time, the next start tells
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(FAREWELL):
-                for place in self.places():
-                    event = Queued(position=place.position, moved=True, restarting=True)
-                    await self._tell(place.job, event)
+                for job in list(self._turns.waiting.values()):
+                    await self._outbox.tell(job, RESTARTING)
 
-    async def _until_nothing_runs(self, seconds: float) -> None:
+    def _is_at_rest(self) -> bool:
+        return not self._turns.running and self._outbox.is_empty
+
+    async def _rest(self, seconds: float) -> None:
+        """Wait until nothing runs and nothing is on its way, but no longer than that."""
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds), self._changed:
-                await self._changed.wait_for(lambda: not self._turns.running)
+            async with asyncio.timeout(seconds):
+                await self._until(self._is_at_rest)
 
     async def _recover(self, jobs: list[Job]) -> None:
-        """Bring to their members what an earlier process made, and that some cannot be made.
-
-        Once: what cannot be brought now is not tried again by the next start.
-        """
+        """Bring to their members what an earlier process made, and that some cannot be made."""
         for job in jobs:
-            if job.state != "made":
-                if job.attempts >= MOST_ATTEMPTS:
-                    await self._end(job, Ended(state="failed", text=WORN_OUT))
-                continue
-            try:
-                result = await self._storage.result(job)
-            except StorageError as error:
-                await self._end(job, Ended(state="failed", text=str(error)))
-                continue
-            if not await self._give(job, result):
-                await self._end(job, Ended(state="failed", text=UNDELIVERED))
+            if job.state == "made":
+                await self._outbox.bring_kept(job)
+            elif job.attempts >= MOST_ATTEMPTS:
+                await self._outbox.send(job, Ended(state="failed", text=WORN_OUT))
 
     async def _keep_places_told(self) -> None:
         """Tell those who wait when their place has changed, each not too often, nor all at once."""
         while True:
-            async with self._changed:
-                await self._changed.wait_for(lambda: bool(self._turns.waiting))
-            moved = [place for place in self.places() if self._has_moved(place)]
-            for place in moved[:MOVES]:
+            await self._until(lambda: bool(self._turns.waiting))
+            for place in self._moves.due():
                 if place.job.id not in self._turns.waiting or self._stopping:
                     continue  # since the places were worked out
-                self._note_place(place)
+                self._moves.note(place)
                 event = Queued(position=place.position, seconds=place.seconds, moved=True)
-                told = self._told[place.job.id] = asyncio.Event()
-                try:
-                    await self._tell(place.job, event)
-                finally:
-                    told.set()
+                await self._outbox.tell(place.job, event)
             await asyncio.sleep(BETWEEN_MOVES)
 
     async def _work(self) -> None:
         while True:
-            async with self._changed:
-                await self._changed.wait_for(
-                    lambda: bool(self._turns.waiting) and not self._stopping
-                )
-                run = self._turns.begin()
+            await self._until(self._may_begin)
+            run = self._turns.begin()
             try:
                 await self._run(run)
             finally:
                 self._turns.end(run)
                 self._cancelled.pop(run.job.id, None)
-                self._places.pop(run.job.id, None)
                 await self._look_at_memory()
-                await self._notify()
+                self._notify()
+
+    def _may_begin(self) -> bool:
+        return bool(self._turns.waiting) and not self._outbox.is_full and not self._stopping
 
     async def _run(self, run: Running) -> None:
         """Run one job to its end, whatever that is; only a stop of the bot leaves it early."""
         job_id = run.job.id
         try:
-            # a task of its own: it can be cancelled, the delivery of what it made can not
+            # a task of its own: it can be cancelled, what is done with the result can not
             making = self._making[job_id] = asyncio.create_task(self._make(run))
             try:
                 result = await making
             finally:
                 del self._making[job_id]
         except asyncio.CancelledError:
-            if text := self._cancelled.get(job_id):
-                await self._end(run.job, Ended(state="cancelled", text=text))
+            if ended := self._cancelled.get(job_id):
+                await self._outbox.send(run.job, ended)
             else:
                 await self._put_back(run.job)
             if _being_cancelled():
                 raise
+        except _MemberLeft:
+            await self._outbox.send(run.job, Ended(state="cancelled", text=LEFT))
         except WorkerDied as error:
             if not error.starting and run.job.state != "running":
                 run.job = await self._storage.start_job(job_id)  # it was, without a word
             _log.warning("job %d, attempt %d: %s", job_id, run.job.attempts, error)
             if error.starting:
-                await self._end(run.job, Ended(state="failed", text=str(error)))
+                await self._fail(run.job, str(error))
             elif run.job.attempts >= MOST_ATTEMPTS:
-                await self._end(run.job, Ended(state="failed", text=WORN_OUT))
+                await self._fail(run.job, WORN_OUT)
             else:
                 await self._enter_again(run.job)
         except BotError as error:
             _log.warning("job %d failed: %s", job_id, error)
-            await self._end(run.job, Ended(state="failed", text=str(error)))
+            await self._fail(run.job, str(error))
         except Exception:
             reference = secrets.token_hex(4)
             _log.exception("job %d failed, reference %s", job_id, reference)
-            await self._end(run.job, Ended(state="failed", text=defect_sentence(reference)))
+            await self._fail(run.job, defect_sentence(reference))
         else:
             self._turns.learn(run.job, result)
-            await asyncio.shield(self._hand_over(run.job, result))
+            await self._outbox.send(run.job, result)
 
     async def _make(self, run: Running) -> Result:
-        await self._told.pop(run.job.id).wait()  # its start must not be overtaken by "waiting"
+        if await self._is_in_vain(run.job):
+            raise _MemberLeft
         images = await self._storage.inputs(run.job.id)
         request = replace(run.job.request, images=images)
         begun = False
@@ -300,38 +306,21 @@ class Jobs:
                     wait = {"wait": max(0.0, run.job.started_at - run.job.created_at)}
                     return replace(event, seconds=wait | dict(event.seconds))
                 run.progress = event
-                await self._tell(run.job, event)
+                await self._outbox.tell(run.job, event)
         raise AssertionError("a run ends with a result or an error")
 
-    async def _hand_over(self, job: Job, result: Result) -> None:
-        try:
-            await self._storage.finish_job(job.id, result)
-        except StorageError as error:
-            # the member gets the pictures all the same
-            _log.error("job %d is not kept: %s", job.id, error)
-            note = f"This is not kept in the history. {error}"
-            result = replace(result, notes=(*result.notes, note))
-        if await self._give(job, result) or self._stopping:
-            return
-        # if not even this gets through, the next start tries once more
-        ended = Ended(state="failed", text=UNDELIVERED)
-        if await self._tell(job, ended):
-            with contextlib.suppress(StorageError):
-                await self._storage.end_job(job.id, ended.state, ended.text)
+    async def _fail(self, job: Job, text: str) -> None:
+        await self._outbox.send(job, Ended(state="failed", text=text))
 
-    async def _give(self, job: Job, result: Result) -> bool:
-        if not await self._tell(job, result):
+    async def _is_in_vain(self, job: Job) -> bool:
+        """Ask whether the member of a job that waited for long has left; no answer counts as no."""
+        if self._has_left is None or time.time() - job.created_at < PATIENCE:
             return False
-        with contextlib.suppress(StorageError):
-            await self._storage.mark_delivered(job.id)
-        return True
-
-    async def _end(self, job: Job, ended: Ended) -> None:
-        if told := self._told.pop(job.id, None):
-            await told.wait()  # the last word must not be overtaken by "waiting"
-        with contextlib.suppress(StorageError):
-            await self._storage.end_job(job.id, ended.state, ended.text)
-        await self._tell(job, ended)
+        try:
+            async with asyncio.timeout(ANSWER):
+                return await self._has_left(job)
+        except TimeoutError:
+            return False
 
     async def _enter_again(self, job: Job) -> None:
         """Let a job wait that was begun, or recorded, before."""
@@ -339,17 +328,14 @@ class Jobs:
             with contextlib.suppress(StorageError):
                 await self._storage.put_back(job.id, counts=True)
             job = replace(job, state="queued", started_at=None)
-        told = self._told[job.id] = asyncio.Event()
-        told.set()
         self._turns.enter(job)
-        await self._notify()
+        self._notify()
 
     async def _put_back(self, job: Job) -> None:
         """Leave a job to the next start."""
-        self._told.pop(job.id, None)
         with contextlib.suppress(StorageError):
             await self._storage.put_back(job.id, counts=False)
-        await self._tell(job, Queued(position=1, moved=True, restarting=True))
+        await self._outbox.tell(job, RESTARTING)
 
     async def _look_at_memory(self) -> None:
         """See which models are on the devices, for the choice of the next job."""
@@ -357,25 +343,15 @@ class Jobs:
             async with asyncio.timeout(LOOK):
                 self._turns.resident = resident_models(await self._executor.memory())
 
-    def _has_moved(self, place: Place) -> bool:
-        position, told_at = self._places.get(place.job.id, (0, -BETWEEN_MOVES))
-        since = time.monotonic() - told_at
-        return position != place.position and since >= BETWEEN_MOVES
+    async def _until(self, holds: Callable[[], bool]) -> None:
+        """Wait until something holds; nothing else comes between that and what follows."""
+        while not holds():
+            await self._changed.wait()
 
-    def _note_place(self, place: Place) -> None:
-        self._places[place.job.id] = (place.position, time.monotonic())
-
-    async def _tell(self, job: Job, event: JobEvent) -> bool:
-        try:
-            return await self._deliver(job, event)
-        except Exception:
-            # a defect there must not stop the queue
-            _log.exception("job %d: its member could not be told", job.id)
-            return False
-
-    async def _notify(self) -> None:
-        async with self._changed:
-            self._changed.notify_all()
+    def _notify(self) -> None:
+        """Let all look again who wait for a change."""
+        self._changed.set()
+        self._changed.clear()
 
 
 def _being_cancelled() -> bool:

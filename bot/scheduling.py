@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import copy
 import heapq
-from bisect import bisect_left, insort
+from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Collection
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
 
 _Heap = list[tuple[int, int]]
 """GPU time of a member and the id of its first job: the fairest on top."""
@@ -26,8 +27,7 @@ class Waiting:
     seconds: float
 
 
-@dataclass(slots=True)
-class _Head:
+class _Head(NamedTuple):
     """The first job of a member, since which take it is that, and how far it may be overtaken."""
 
     id: int
@@ -50,7 +50,7 @@ class Scheduler:
         self._window = window
         self._waiting: dict[int, Waiting] = {}
         self._running: dict[int, Waiting] = {}
-        self._lines: dict[int, list[int]] = {}
+        self._lines: dict[int, tuple[int, ...]] = {}
         self._heads: dict[int, _Head] = {}
         self._passes = _Passes(most_passes)
         self._spent: dict[int, int] = {}
@@ -74,15 +74,18 @@ class Scheduler:
         if job.id in self._waiting:
             raise ValueError(f"job {job.id} waits already")
         self._waiting[job.id] = job
-        insort(self._lines.setdefault(job.member, []), job.id)
+        line = self._lines.get(job.member, ())
+        place = bisect_left(line, job.id)
+        self._lines[job.member] = (*line[:place], job.id, *line[place:])
         self._look_at(job.member)
 
     def remove(self, job_id: int) -> None:
         """Let a job wait no more; raise KeyError if it does not wait."""
         job = self._waiting.pop(job_id)
         line = self._lines[job.member]
-        del line[bisect_left(line, job_id)]
-        if not line:
+        place = bisect_left(line, job_id)
+        self._lines[job.member] = line[:place] + line[place + 1 :]
+        if not self._lines[job.member]:
             del self._lines[job.member]
         self._look_at(job.member)
 
@@ -91,17 +94,8 @@ class Scheduler:
 
         Its forecast counts as its member's GPU time until `charge` says what it really took.
         """
-        self._advance(now)
-        if not self._waiting:
-            return None
-        job = self._next(resident)
-        self._passes.count(job.id)
-        self._takes += 1
-        self._taken[job.member] = self._takes
-        self._running[job.id] = job
-        self._spend(job.member, _milliseconds(job.seconds))
-        self.remove(job.id)
-        return job.id
+        job = self._take(resident, now)
+        return None if job is None else job.id
 
     def charge(self, job_id: int, seconds: float, now: float) -> None:
         """Count what a job really took, in place of its forecast, now that it runs no more.
@@ -121,17 +115,29 @@ class Scheduler:
         assert self._seen is not None
         self._remember(member, seconds, self._clock - (self._seen - ended))
 
-    def order(self, resident: Collection[str], now: float) -> list[int]:
-        """Return the jobs in the order in which one worker would take them as things stand.
+    def order(self, resident: Collection[str], now: float) -> Iterator[int]:
+        """Yield the jobs in the order in which one worker would take them as things stand.
 
         Each is thought to take as long as forecast, and to leave its model alone on the device.
+        They are as they were at the first, whatever is done to the queue until the last.
         """
         ahead = self._copy()
-        ids = []
-        while (job_id := ahead.take(resident, now)) is not None:
-            ids.append(job_id)
-            resident = (self._waiting[job_id].model,)
-        return ids
+        while (job := ahead._take(resident, now)) is not None:
+            yield job.id
+            resident = (job.model,)
+
+    def _take(self, resident: Collection[str], now: float) -> Waiting | None:
+        self._advance(now)
+        if not self._waiting:
+            return None
+        job = self._next(resident)
+        self._passes.count(job.id)
+        self._takes += 1
+        self._taken[job.member] = self._takes
+        self._running[job.id] = job
+        self._spend(job.member, _milliseconds(job.seconds))
+        self.remove(job.id)
+        return job
 
     def _next(self, resident: Collection[str]) -> Waiting:
         starved = self._passes.oldest_at_limit()
@@ -158,7 +164,7 @@ class Scheduler:
             # each in turn would be held up by `extra_wait`, and the last of them by the sum
             self._extra += job.seconds
         else:
-            head.limit -= job.seconds
+            self._heads[fair.member] = head._replace(limit=head.limit - job.seconds)
         return True
 
     def _look_at(self, member: int) -> None:
@@ -232,10 +238,10 @@ class Scheduler:
             self._rank(member)
 
     def _copy(self) -> Scheduler:
+        # what is in these dictionaries is never changed, only replaced
         other = copy.copy(self)
         other._waiting, other._running = self._waiting.copy(), self._running.copy()
-        other._lines = {member: line.copy() for member, line in self._lines.items()}
-        other._heads = {member: replace(head) for member, head in self._heads.items()}
+        other._lines, other._heads = self._lines.copy(), self._heads.copy()
         other._passes = self._passes.copy()
         other._spent, other._charges = self._spent.copy(), self._charges.copy()
         other._taken, other._fairest = self._taken.copy(), self._fairest.copy()

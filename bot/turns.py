@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from bot.errors import JobError
@@ -17,19 +18,19 @@ from bot.units import format_wait
 
 UNKNOWN = 5.0
 """Seconds that a job counts with for its turn, as long as nothing like it has been done here."""
-MANY = 200
-"""Jobs that wait, above which a new one is told that it is last, and its true place a little later:
-to work out all places takes as long as there are jobs."""
+NEAR = 100
+"""Places that are worked out as often as they change. Whoever is further back is told to be last,
+and the true place when it is near: to work out all places takes as long as there are jobs."""
 WINDOW = 3600.0
 """Seconds back that fairness looks."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Limits:
-    """How many jobs may wait, of one member and in one server."""
+    """How many jobs may wait, of one member and in one server; infinity is no limit."""
 
-    member: int = 20
-    server: int = 200
+    member: float = 20
+    server: float = 200
 
 
 @dataclass(kw_only=True, slots=True)
@@ -56,27 +57,36 @@ class Turns:
     `resident` are the models that are on a device, as `model_of` names them.
     """
 
-    def __init__(self, limits: Limits, lanes: int, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, limits: Limits, lanes: int) -> None:
         self.waiting: dict[int, Job] = {}
         self.running: dict[int, Running] = {}
         self.resident: frozenset[str] = frozenset()
         self._limits = limits
         self._lanes = max(1, lanes)
-        self._clock = clock
         self._scheduler = Scheduler(window=WINDOW)
         self._forecasts = Forecasts()
-        self._of_member: Counter[int] = Counter()
+        # in each server apart: each has limits of its own
+        self._of_member: Counter[tuple[int | None, int]] = Counter()
         self._of_server: Counter[int] = Counter()
 
-    def claim(self, origin: Origin) -> None:
-        """Count a job that is about to wait; raise JobError where too many do."""
-        mine, ours = self._of_member[origin.user_id], 0
-        if origin.guild_id is not None:
-            ours = self._of_server[origin.guild_id]
-        if mine >= self._limits.member:
-            raise JobError(f"You have {mine} jobs waiting already. {self._when_to_come_back()}")
-        if ours >= self._limits.server:
-            raise JobError(f"{ours} jobs wait in this server. {self._when_to_come_back()}")
+    def check_room(self, guild_id: int | None, user_id: int, limits: Limits | None = None) -> None:
+        """Raise JobError where too many jobs wait for one more.
+
+        `limits` are those of who asks, where they are not the usual ones.
+        """
+        limits = limits or self._limits
+        mine = self._of_member[guild_id, user_id]
+        ours = 0 if guild_id is None else self._of_server[guild_id]
+        if mine >= limits.member:
+            jobs = "1 job" if mine == 1 else f"{mine} jobs"
+            raise JobError(f"You have {jobs} waiting already. {self._when_to_come_back()}")
+        if ours >= limits.server:
+            jobs = "1 job waits" if ours == 1 else f"{ours} jobs wait"
+            raise JobError(f"{jobs} in this server. {self._when_to_come_back()}")
+
+    def claim(self, origin: Origin, limits: Limits | None = None) -> None:
+        """Count a job that is about to wait; raise JobError where there is no room for it."""
+        self.check_room(origin.guild_id, origin.user_id, limits)
         self._count(origin, 1)
 
     def give_up(self, origin: Origin) -> None:
@@ -93,15 +103,14 @@ class Turns:
                 id=job.id,
                 member=job.origin.user_id,
                 model=model_of(job.request),
-                seconds=self._forecasts.seconds(job.request) or UNKNOWN,
+                seconds=self._seconds(job),
             )
         )
 
     def place(self, job: Job) -> Place:
-        """Return the place of a job that waits."""
-        if len(self.waiting) > MANY:
-            return Place(job=job, position=len(self.running) + len(self.waiting), seconds=None)
-        return next(place for place in self.places() if place.job.id == job.id)
+        """Return the place of a job that waits: the last one, unless it is near."""
+        last = Place(job=job, position=len(self.running) + len(self.waiting), seconds=None)
+        return next((place for place in self.near() if place.job.id == job.id), last)
 
     def withdraw(self, job_id: int) -> Job:
         """Take a job out that waits."""
@@ -112,7 +121,7 @@ class Turns:
 
     def begin(self) -> Running:
         """Take the job whose turn it is; one must wait."""
-        job_id = self._scheduler.take(self.resident, self._clock())
+        job_id = self._scheduler.take(self.resident, time.time())
         assert job_id is not None
         job = self.waiting.pop(job_id)
         self._count(job.origin, -1)
@@ -122,7 +131,7 @@ class Turns:
     def end(self, run: Running) -> None:
         """Note that a job runs no more."""
         del self.running[run.job.id]
-        self._scheduler.charge(run.job.id, time.monotonic() - run.since, self._clock())
+        self._scheduler.charge(run.job.id, time.monotonic() - run.since, time.time())
 
     def learn(self, job: Job, result: Result) -> None:
         """Learn from a job how long such jobs take."""
@@ -133,30 +142,47 @@ class Turns:
         for job in made:
             assert job.outcome is not None
             self._forecasts.learn(job.request, job.outcome["seconds"], job.outcome["quantization"])
+        now = time.time()
         for job in ended:
             assert job.started_at is not None
             assert job.finished_at is not None
-            self._scheduler.charge_member(
-                job.origin.user_id, max(0.0, job.finished_at - job.started_at), job.finished_at
-            )
+            # the clock may have been set back, before the job ended or after
+            if job.finished_at < now + WINDOW:
+                took = max(0.0, job.finished_at - job.started_at)
+                self._scheduler.charge_member(job.origin.user_id, took, min(job.finished_at, now))
 
-    def places(self) -> list[Place]:
-        """Return the jobs that wait, in the order in which they will begin as things stand."""
+    def pending(self, guild_id: int | None, user_id: int | None = None) -> float:
+        """Return the seconds that the jobs of a server, or of a member there, will still take."""
+        jobs = [*self.waiting.values(), *(run.job for run in self.running.values())]
+        return sum(
+            self._seconds(job)
+            for job in jobs
+            if job.origin.guild_id == guild_id and user_id in (None, job.origin.user_id)
+        )
+
+    def near(self) -> Iterator[Place]:
+        """Yield the places that are near."""
+        return itertools.islice(self.places(), NEAR)
+
+    def places(self) -> Iterator[Place]:
+        """Yield the jobs that wait, in the order in which they will begin as things stand.
+
+        They are as they were at the first, whatever becomes of them until the last.
+        """
         left = [self.seconds_left(run) for run in self.running.values()]
         ahead = _total(left)
-        resident, places = set(self.resident), []
-        order = self._scheduler.order(self.resident, self._clock())
+        waiting, resident = self.waiting.copy(), set(self.resident)
+        order = self._scheduler.order(self.resident, time.time())
         for position, job_id in enumerate(order, len(self.running) + 1):
-            job = self.waiting[job_id]
+            job = waiting[job_id]
             seconds = None if ahead is None else ahead / self._lanes
-            places.append(Place(job=job, position=position, seconds=seconds))
+            yield Place(job=job, position=position, seconds=seconds)
             own, model = self._forecasts.seconds(job.request), model_of(job.request)
             if ahead is not None and own is not None:
                 ahead += own + (0 if model in resident else self._forecasts.load_seconds())
             else:
                 ahead = None
             resident = {model}
-        return places
 
     def seconds_left(self, run: Running) -> float | None:
         """Return how long a job will still run, by its own steps or by what others took."""
@@ -166,16 +192,18 @@ class Turns:
         seconds = self._forecasts.seconds(run.job.request)
         return None if seconds is None else max(0.0, seconds - (time.monotonic() - run.since))
 
+    def _seconds(self, job: Job) -> float:
+        return self._forecasts.seconds(job.request) or UNKNOWN
+
     def _when_to_come_back(self) -> str:
-        places = self.places()
-        seconds = next((place.seconds for place in places if place.seconds), None)
+        seconds = next((place.seconds for place in self.near() if place.seconds), None)
         if seconds is None:
             return "Please come back when one of them is done, or cancel one with `/cancel`."
         soon = f"The next one begins in about {format_wait(seconds)}"
         return f"{soon}: please come back then, or cancel one with `/cancel`."
 
     def _count(self, origin: Origin, change: int) -> None:
-        self._of_member[origin.user_id] += change
+        self._of_member[origin.guild_id, origin.user_id] += change
         if origin.guild_id is not None:
             self._of_server[origin.guild_id] += change
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 
+from bot.events import JobEvent
 from bot.inference.types import DeviceMemory, MemoryStats, Progress, Request, Result, Weights
-from bot.jobs import JobEvent
 from bot.records import Job
 
 MEMORY = MemoryStats(
@@ -98,14 +98,21 @@ class HeldExecutor:
 
 
 class Mailbox:
-    """Keeps what would have been told to the members, and takes events of one type, or none."""
+    """Keeps what would have been told to the members, and takes events of one type, or none.
+
+    While it is not `open`, what must arrive waits before it, as in an outage of Discord.
+    """
 
     def __init__(self) -> None:
         self.letters: list[tuple[int, JobEvent]] = []
         self.takes: type[object] | None = object
+        self.open = asyncio.Event()
+        self.open.set()
 
     async def deliver(self, job: Job, event: JobEvent) -> bool:
         """Note an event."""
+        if not isinstance(event, Progress):
+            await self.open.wait()
         self.letters.append((job.id, event))
         return self.takes is not None and isinstance(event, self.takes)
 

@@ -7,7 +7,8 @@ import contextlib
 import errno
 import logging
 import os
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,10 @@ import pytest
 
 from bot import storage as storage_module
 from bot.errors import DiskFull, JobError, OutOfMemory, WorkerDied
+from bot.events import Ended
 from bot.inference.types import Progress, Queued, Result
-from bot.jobs import MOST_ATTEMPTS, UNDELIVERED, WORN_OUT, Ended, Jobs
+from bot.jobs import LEFT, MOST_ATTEMPTS, PART, WORN_OUT, Jobs
+from bot.outbox import UNDELIVERED
 from bot.records import Job
 from bot.storage import Storage
 from bot.turns import Limits
@@ -47,6 +50,11 @@ class Queue:
 
     async def state(self, job: Job) -> str:
         return (await self.storage.job(job.id)).state
+
+    async def comes_to_be(self, job: Job, state: str) -> None:
+        async with asyncio.timeout(10):
+            while await self.state(job) != state:
+                await asyncio.sleep(0.01)
 
 
 @pytest.fixture
@@ -194,10 +202,12 @@ def is_told_of_the_restart(queue: Queue, job: Job) -> bool:
 
 
 @contextlib.asynccontextmanager
-async def restarted(storage: Storage) -> AsyncIterator[Queue]:
+async def restarted(
+    storage: Storage, has_left: Callable[[Job], Awaitable[bool]] | None = None
+) -> AsyncIterator[Queue]:
     """Run a new queue on what an earlier one left."""
     executor, mailbox = HeldExecutor(), Mailbox()
-    jobs = Jobs(storage, executor, mailbox.deliver)
+    jobs = Jobs(storage, executor, mailbox.deliver, has_left=has_left)
     work = asyncio.create_task(jobs.run())
     yield Queue(jobs, executor, mailbox, storage, work)
     work.cancel()
@@ -312,7 +322,7 @@ async def test_too_many_of_one_member_or_server_are_refused_in_one_sentence(
 async def test_who_waits_is_told_when_the_queue_moves(
     queue: Queue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bot.jobs.BETWEEN_MOVES", 0.01)
+    monkeypatch.setattr("bot.moves.BETWEEN_MOVES", 0.01)
     first, _, third = [await queue.submit(seed) for seed in (1, 2, 3)]
     await queue.started(first)
     queue.let_finish(first)
@@ -325,16 +335,40 @@ async def test_who_waits_is_told_when_the_queue_moves(
     assert places[1].seconds is not None
 
 
-async def test_a_job_whose_message_is_deleted_is_called_off(queue: Queue) -> None:
-    first = await queue.submit(1)
-    second = await queue.jobs.submit(REQUEST, replace(ORIGIN, message_id=77))
+async def test_jobs_that_something_is_true_of_are_called_off_and_no_others(queue: Queue) -> None:
+    first, second = await queue.submit(1), await queue.submit(2)
+    others = [await queue.jobs.submit(REQUEST, replace(ORIGIN, message_id=7)) for _ in range(2)]
     await queue.started(first)
-    await queue.jobs.cancel_message(77)
-    assert await queue.state(second) == "cancelled"
-    await queue.jobs.cancel_message(ORIGIN.message_id)
+    await queue.jobs.cancel_where(lambda job: job.origin.message_id == 7, "Gone.")
+    assert [await queue.state(job) for job in others] == ["cancelled"] * 2
+    await queue.jobs.cancel_where(lambda job: job.id == first.id, "Gone.", silently=True)
+    await queue.started(second)
+    queue.let_finish(second)
     await queue.jobs.idle()
-    assert await queue.state(first) == "cancelled"
-    await queue.jobs.cancel_message(1)  # any message at all
+    assert [await queue.state(job) for job in (first, second)] == ["cancelled", "delivered"]
+    assert all(
+        queue.mailbox.of(job)[-1] == Ended(state="cancelled", text="Gone.") for job in others
+    )
+    assert not [event for event in queue.mailbox.of(first) if isinstance(event, Ended)]
+
+
+async def test_the_places_of_a_long_queue_leave_turns_to_other_things(queue: Queue) -> None:
+    many = 2 * PART + 50
+    limits = Limits(member=many, server=many)
+    jobs = Jobs(queue.storage, queue.executor, queue.mailbox.deliver, limits)  # nothing begins
+    waiting = [await jobs.submit(replace(REQUEST, seed=seed), ORIGIN) for seed in range(many)]
+
+    async def other_things() -> None:
+        await jobs.cancel(waiting[-1].id, "Cancelled.")
+        await jobs.submit(REQUEST, ORIGIN)
+
+    between = asyncio.create_task(other_things())
+    places = await jobs.places()
+    assert [(place.position, place.job.id) for place in places] == [
+        (position, job.id) for position, job in enumerate(waiting, 1)
+    ]
+    assert waiting[-1] not in jobs.unfinished()
+    await between
 
 
 async def test_what_an_earlier_process_made_is_delivered(tmp_path: Path) -> None:
@@ -383,13 +417,31 @@ async def test_what_cannot_be_told_at_all_is_left_to_the_next_start(queue: Queue
     assert await queue.state(job) == "made"
 
 
+async def test_what_discord_took_in_no_form_is_brought_when_it_is_back(
+    queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bot.outbox.LATER", (0.05, 0.05, 0.05, 0.05, 60.0))
+    queue.mailbox.takes = None
+    job = await queue.submit()
+    queue.let_finish(job)
+    async with asyncio.timeout(10):
+        while sum(isinstance(event, Result) for event in queue.mailbox.of(job)) < 3:
+            await asyncio.sleep(0.01)
+    assert not queue.jobs.busy
+    queue.mailbox.takes = object
+    await queue.comes_to_be(job, "delivered")
+    result = queue.mailbox.of(job)[-1]
+    assert isinstance(result, Result)
+    assert result.images == result_for(job.request).images
+
+
 async def test_a_job_that_comes_while_the_bot_stops_is_kept_for_the_next_start(
     queue: Queue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     add_job = queue.storage.add_job
 
-    async def stop_meanwhile(*arguments: Any) -> Job:
-        job = await add_job(*arguments)
+    async def stop_meanwhile(*arguments: Any, **more: Any) -> Job:
+        job = await add_job(*arguments, **more)
         await queue.jobs.stop(grace=0)
         return job
 
@@ -406,23 +458,187 @@ async def test_jobs_of_one_moment_know_of_each_other(queue: Queue) -> None:
     assert sorted(positions) == [1, 2, 3]
 
 
-async def test_a_job_does_not_start_before_its_member_knows_that_it_waits(
+async def test_a_discord_that_is_away_does_not_hold_up_the_work(queue: Queue) -> None:
+    queue.mailbox.open.clear()
+    submitting = [asyncio.create_task(queue.submit(seed)) for seed in (1, 2, 3)]
+    queue.executor.events.put_nowait(result_for(replace(REQUEST, seed=1)))
+    queue.executor.events.put_nowait(OutOfMemory("for this", "Wait."))
+    queue.executor.events.put_nowait(result_for(replace(REQUEST, seed=3)))
+    for number, state in ((1, "made"), (2, "failed"), (3, "made")):
+        while len(queue.executor.started) < number:
+            await asyncio.sleep(0.01)
+        await queue.comes_to_be(await queue.storage.job(number), state)
+    assert queue.jobs.running == []
+    assert queue.jobs.busy
+    assert queue.mailbox.letters == []
+    queue.mailbox.open.set()
+    jobs = [await each for each in submitting]
+    await queue.jobs.idle()
+    assert [await queue.state(job) for job in jobs] == ["delivered", "failed", "delivered"]
+    told = [[type(event) for event in queue.mailbox.of(job)] for job in jobs]
+    assert told == [[Queued, Result], [Queued, Ended], [Queued, Result]]
+
+
+async def test_no_more_is_made_than_there_is_room_for_on_the_way(
     queue: Queue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told = asyncio.Event()
+    monkeypatch.setattr("bot.outbox.ROOM", 2)
+    jobs = [await queue.submit(seed) for seed in (1, 2, 3)]
+    queue.mailbox.open.clear()
+    for job in jobs[:2]:
+        queue.let_finish(job)
+        await queue.comes_to_be(job, "made")
+    async with asyncio.timeout(10):
+        while queue.jobs.running:  # for ever, if the third had begun
+            await asyncio.sleep(0.01)
+    queue.mailbox.open.set()
+    await queue.started(jobs[2])
+    queue.let_finish(jobs[2])
+    await queue.jobs.idle()
+    assert [await queue.state(job) for job in jobs] == ["delivered"] * 3
 
-    async def slow(job: Job, event: object) -> bool:
-        if isinstance(event, Queued):
-            await told.wait()
+
+async def test_what_is_made_cannot_be_cancelled_any_more(queue: Queue) -> None:
+    job = await queue.submit()
+    queue.mailbox.open.clear()
+    queue.let_finish(job)
+    await queue.comes_to_be(job, "made")
+    with pytest.raises(JobError, match="not waiting or running any more"):
+        await queue.jobs.cancel(job.id, "too late")
+    queue.mailbox.open.set()
+    await queue.jobs.idle()
+    assert await queue.state(job) == "delivered"
+
+
+async def test_stopping_waits_for_what_is_on_its_way(queue: Queue) -> None:
+    job = await queue.submit()
+    queue.mailbox.open.clear()
+    queue.let_finish(job)
+    await queue.comes_to_be(job, "made")
+    stop = asyncio.create_task(queue.jobs.stop(grace=30))
+    await asyncio.sleep(0)
+    queue.mailbox.open.set()
+    await stop
+    assert await queue.state(job) == "delivered"
+
+
+async def test_what_is_on_its_way_for_too_long_is_left_to_the_next_start(
+    queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bot.jobs.FAREWELL", 0.05)
+    job = await queue.submit()
+    queue.mailbox.open.clear()
+    queue.let_finish(job)
+    await queue.comes_to_be(job, "made")
+    await queue.jobs.stop(grace=0.05)
+    assert not queue.jobs.busy
+    queue.mailbox.open.set()
+    assert await queue.state(job) == "made"
+    later = await letters_after_a_restart(queue.storage)
+    assert isinstance(later.of(job)[-1], Result)
+    assert await queue.state(job) == "delivered"
+
+
+async def never(job: Job) -> bool:
+    """Answer no question."""
+    await asyncio.Event().wait()
+    raise AssertionError
+
+
+async def test_a_job_whose_member_has_left_is_not_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def has_left(job: Job) -> bool:
+        return job.request.seed == 1
+
+    monkeypatch.setattr("bot.jobs.PATIENCE", -1.0)
+    async with Storage.open(tmp_path) as storage, restarted(storage, has_left) as queue:
+        left, other = await queue.submit(1), await queue.submit(2)
+        await queue.started(other)
+        queue.let_finish(other)
+        await queue.jobs.idle()
+        assert [request.seed for request in queue.executor.started] == [2]
+        assert queue.mailbox.of(left)[-1] == Ended(state="cancelled", text=LEFT)
+        assert [await queue.state(job) for job in (left, other)] == ["cancelled", "delivered"]
+
+
+async def test_a_question_that_is_not_answered_holds_nothing_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bot.jobs.PATIENCE", -1.0)
+    monkeypatch.setattr("bot.jobs.ANSWER", 0.01)
+    async with Storage.open(tmp_path) as storage, restarted(storage, never) as queue:
+        job = await queue.submit()
+        queue.let_finish(job)
+        await queue.jobs.idle()
+        assert await queue.state(job) == "delivered"
+
+
+async def test_a_job_is_cancelled_while_its_member_is_asked_after(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bot.jobs.PATIENCE", -1.0)
+    async with Storage.open(tmp_path) as storage, restarted(storage, never) as queue:
+        job = await queue.submit()
+        async with asyncio.timeout(10):
+            while not queue.jobs.running:
+                await asyncio.sleep(0.01)
+        await queue.jobs.cancel(job.id, "Cancelled.")
+        await queue.jobs.idle()
+        assert queue.executor.started == []
+        assert await queue.state(job) == "cancelled"
+
+
+async def test_nobody_is_asked_after_whose_job_has_not_waited_for_long(tmp_path: Path) -> None:
+    asked: list[Job] = []
+
+    async def has_left(job: Job) -> bool:
+        asked.append(job)
         return True
 
-    monkeypatch.setattr(queue.jobs, "_deliver", slow)
-    submitting = asyncio.create_task(queue.submit())
-    await asyncio.sleep(0.05)
-    assert queue.executor.started == []
-    told.set()
-    queue.let_finish(await submitting)
-    await queue.jobs.idle()
+    async with Storage.open(tmp_path) as storage, restarted(storage, has_left) as queue:
+        job = await queue.submit()
+        queue.let_finish(job)
+        await queue.jobs.idle()
+        assert await queue.state(job) == "delivered"
+        assert asked == []
+
+
+@pytest.mark.parametrize("after", [0, 1, 3])
+async def test_a_clock_that_is_set_back_loses_nothing_and_shows_no_negative_time(
+    queue: Queue, monkeypatch: pytest.MonkeyPatch, after: int
+) -> None:
+    clock, started = [0.0], time.time()
+    monkeypatch.setattr(time, "time", lambda: started + clock[0])
+    first = await queue.submit(1)
+    await queue.started(first)
+    jobs = [first, *[await queue.submit(seed) for seed in (2, 3)]]
+    for number, job in enumerate(jobs):
+        await queue.started(job)
+        queue.executor.events.put_nowait(Progress(stage="denoise", step=1, total=4, seconds=1.0))
+        await queue.executor.has_taken_all()
+        clock[0] += 10 if number != after else -3600
+        assert all(
+            place.seconds is None or place.seconds >= 0 for place in await queue.jobs.places()
+        )
+        queue.let_finish(job)
+        await queue.comes_to_be(job, "delivered")
+    clock[0] += 10 if after < 3 else -3600
+    results = [queue.mailbox.of(job)[-1] for job in jobs]
+    waits = [event.seconds["wait"] for event in results if isinstance(event, Result)]
+    assert len(waits) == 3
+    assert min(waits) >= 0
+    async with restarted(queue.storage) as later:
+        other = await later.jobs.submit(REQUEST, replace(ORIGIN, user_id=2))
+        again = await later.submit()
+        await later.started(other)
+        (place,) = await later.jobs.places()
+        assert place.seconds is not None
+        assert place.seconds >= 0
+        for job in (other, again):
+            later.let_finish(job)
+        await later.jobs.idle()
+        assert [await later.state(job) for job in (other, again)] == ["delivered"] * 2
 
 
 async def test_a_queue_that_is_cancelled_ends_and_tells_so(queue: Queue) -> None:
@@ -441,7 +657,7 @@ async def test_a_defect_in_the_delivery_does_not_stop_the_queue(
         raise KeyError("a defect")
 
     with monkeypatch.context() as patch:
-        patch.setattr(queue.jobs, "_deliver", fail)
+        patch.setattr(queue.jobs._outbox, "_deliver", fail)
         first = await queue.submit(1)
         queue.let_finish(first)
         await queue.jobs.idle()

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import random
 from collections import Counter
 from collections.abc import Iterable
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from bot.scheduling import Scheduler, Waiting
 
@@ -53,7 +55,7 @@ def drained(queue: Scheduler, jobs: Iterable[Waiting], resident: str = "") -> li
 
 def test_no_job_is_taken_where_none_waits() -> None:
     assert Scheduler().take((), 0) is None
-    assert Scheduler().order((), 0) == []
+    assert list(Scheduler().order((), 0)) == []
 
 
 def test_one_job_never_waits_behind_the_fifty_of_another() -> None:
@@ -68,7 +70,7 @@ def test_members_take_turns_by_gpu_time_and_not_by_jobs() -> None:
         *(job(number, member=1, seconds=4) for number in (1, 2)),
         *(job(number, member=2, seconds=1) for number in (3, 4, 5, 6, 7)),
     )
-    assert queue.order(("dev",), 0) == [1, 3, 4, 5, 6, 2, 7]
+    assert list(queue.order(("dev",), 0)) == [1, 3, 4, 5, 6, 2, 7]
 
 
 def test_what_a_job_really_took_replaces_its_forecast() -> None:
@@ -94,23 +96,23 @@ def test_gpu_time_counts_within_the_window_alone() -> None:
     queue = scheduler(job(1, seconds=100), job(2), job(3, member=2), job(4, member=2))
     assert queue.take((), 0) == 1
     queue.charge(1, 100.0, 100)
-    assert queue.order((), 3699) == [3, 4, 2]
-    assert queue.order((), 3701) == [2, 3, 4]
+    assert list(queue.order((), 3699)) == [3, 4, 2]
+    assert list(queue.order((), 3701)) == [2, 3, 4]
 
 
 def test_gpu_time_of_earlier_processes_counts_in_whatever_order_it_is_told() -> None:
     queue = scheduler(job(1), job(2, member=2), job(3, member=3))
     queue.charge_member(1, 30.0, 1000)
     queue.charge_member(2, 60.0, 500)
-    assert queue.order((), 1000) == [3, 1, 2]
-    assert queue.order((), 4200) == [2, 3, 1]
-    assert queue.order((), 4700) == [1, 2, 3]
+    assert list(queue.order((), 1000)) == [3, 1, 2]
+    assert list(queue.order((), 4200)) == [2, 3, 1]
+    assert list(queue.order((), 4700)) == [1, 2, 3]
 
 
 def test_a_job_whose_model_is_on_the_device_goes_first_for_thirty_seconds_in_all() -> None:
     others = [job(number, member=number, seconds=10) for number in range(2, 9)]
     queue = scheduler(job(1, model="fill"), *others)
-    assert queue.order(("dev",), 0)[:4] == [2, 3, 4, 1]
+    assert list(queue.order(("dev",), 0))[:4] == [2, 3, 4, 1]
 
 
 def test_each_that_comes_can_be_overtaken_anew() -> None:
@@ -131,11 +133,11 @@ def test_a_job_that_waits_is_known_and_one_that_is_removed_is_not() -> None:
         queue.remove(1)
     with pytest.raises(ValueError, match="job 2 waits already"):
         queue.add(job(2))
-    assert queue.order((), 0) == [2, 3]
+    assert list(queue.order((), 0)) == [2, 3]
 
 
 def test_a_job_that_enters_late_goes_by_its_number() -> None:
-    assert scheduler(job(2), job(1), job(3)).order((), 0) == [1, 2, 3]
+    assert list(scheduler(job(2), job(1), job(3)).order((), 0)) == [1, 2, 3]
 
 
 @pytest.mark.parametrize("most_passes", [0, 256])
@@ -258,8 +260,8 @@ def test_the_order_is_what_taking_then_gives_and_changes_nothing(
     for each in later:
         queue.add(each)
     by_id = {each.id: each for each in (*jobs, *later)}
-    foreseen = queue.order((resident,), before)
-    assert queue.order((resident,), before) == foreseen
+    foreseen = list(queue.order((resident,), before))
+    assert list(queue.order((resident,), before)) == foreseen
     taken = []
     while (job_id := queue.take((resident,), before)) is not None:
         taken.append(job_id)
@@ -284,12 +286,12 @@ def test_a_clock_that_jumps_back_keeps_a_charge_no_longer_than_the_window(back: 
     queue = scheduler(job(1, seconds=100), job(2), job(3, member=2))
     queue.take((), 0)
     queue.charge(1, 100.0, 0)
-    assert queue.order((), -back) == [3, 2]
+    assert list(queue.order((), -back)) == [3, 2]
     assert queue.take((), -back) == 3
     queue.charge(3, 1.0, -back)
     queue.add(job(4, member=2))
-    assert queue.order((), -back + 3599) == [4, 2]
-    assert queue.order((), -back + 3601) == [2, 4]
+    assert list(queue.order((), -back + 3599)) == [4, 2]
+    assert list(queue.order((), -back + 3601)) == [2, 4]
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), members, models, seconds), max_size=150))
@@ -313,3 +315,120 @@ def test_the_fair_choice_is_that_of_a_plain_search_however_often_charges_change(
             queue.charge(ended.id, length, 0)
             spent[ended.member] += round(1000 * length) - round(1000 * ended.seconds)
     assert len(queue) == len(waiting)
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["add", "cancel", "run"]), members, seconds, st.floats(0, 1800)),
+        max_size=60,
+    )
+)
+def test_a_restart_keeps_the_order(acts: list[tuple[str, int, float, float]]) -> None:
+    queue, waiting, charges, now = scheduler(most_passes=255), dict[int, Waiting](), [], 0.0
+    for number, (act, member, length, later) in enumerate(acts):
+        now += later
+        if act == "add":
+            waiting[number] = job(number, member, seconds=length)
+            queue.add(waiting[number])
+        elif act == "cancel" and waiting:
+            number = list(waiting)[number % len(waiting)]
+            queue.remove(number)
+            del waiting[number]
+        elif act == "run" and (taken := queue.take(("dev",), now)) is not None:
+            queue.charge(taken, length, now)
+            charges.append((waiting.pop(taken).member, length, now))
+    restarted = scheduler(most_passes=255)
+    for charge in charges:
+        restarted.charge_member(*charge)
+    for number in sorted(waiting):
+        restarted.add(waiting[number])
+    assert list(restarted.order(("dev",), now)) == list(queue.order(("dev",), now))
+
+
+@given(mixes, st.sets(st.integers(1, 40)), models, st.randoms(use_true_random=False))
+def test_a_restart_keeps_the_order_of_what_was_never_begun(
+    mix: list[tuple[int, str, float]], cancelled: set[int], resident: str, draw: random.Random
+) -> None:
+    jobs = numbered(mix)
+    shuffled = draw.sample(jobs, len(jobs))
+    queue = scheduler(*shuffled)
+    for each in shuffled:
+        if each.id in cancelled:
+            queue.remove(each.id)
+    restarted = scheduler(*(each for each in jobs if each.id not in cancelled))
+    assert list(restarted.order((resident,), 0)) == list(queue.order((resident,), 0))
+
+
+class Life(RuleBasedStateMachine):
+    """Jobs in all that may happen to them, against plain sets of those that wait and run."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.queue = Scheduler(most_passes=5)
+        self.waiting: dict[int, Waiting] = {}
+        self.running: list[int] = []
+        self.over: list[int] = []
+        self.now, self.number = 0.0, 0
+
+    @rule(member=members, model=models, length=seconds)
+    def arrive(self, member: int, model: str, length: float) -> None:
+        self.number += 1
+        self.waiting[self.number] = job(self.number, member, model, length)
+        self.queue.add(self.waiting[self.number])
+
+    @rule(passes=st.floats(-3600, 3600))
+    def pass_time(self, passes: float) -> None:
+        self.now += passes
+
+    @rule(resident=models)
+    def take(self, resident: str) -> None:
+        foreseen = next(self.queue.order((resident,), self.now), None)
+        taken = self.queue.take((resident,), self.now)
+        assert taken == foreseen
+        if taken is None:
+            assert not self.waiting
+            return
+        begun = self.waiting.pop(taken)
+        assert not any(
+            each.member == begun.member and each.id < taken for each in self.waiting.values()
+        )
+        self.running.append(taken)
+
+    @precondition(lambda self: self.running)
+    @rule(length=seconds)
+    def end(self, length: float) -> None:
+        self.over.append(self.running.pop(0))
+        self.queue.charge(self.over[-1], length, self.now)
+
+    @precondition(lambda self: self.waiting)
+    @rule(which=st.integers(0))
+    def cancel_what_waits(self, which: int) -> None:
+        self.over.append(list(self.waiting)[which % len(self.waiting)])
+        del self.waiting[self.over[-1]]
+        self.queue.remove(self.over[-1])
+
+    @precondition(lambda self: self.running or self.over)
+    @rule()
+    def cancel_what_waits_no_more(self) -> None:
+        for job_id in (*self.running, *self.over):
+            with pytest.raises(KeyError):
+                self.queue.remove(job_id)
+
+    @precondition(lambda self: self.waiting or self.over)
+    @rule()
+    def end_what_does_not_run(self) -> None:
+        for job_id in (*self.waiting, *self.over):
+            with pytest.raises(KeyError):
+                self.queue.charge(job_id, 1.0, self.now)
+
+    @invariant()
+    def all_that_wait_have_their_place(self) -> None:
+        assert len(self.queue) == len(self.waiting)
+        assert all(job_id in self.queue for job_id in self.waiting)
+        assert sorted(self.queue.order(("dev",), self.now)) == sorted(self.waiting)
+
+
+class TestLife(Life.TestCase):  # type: ignore[misc, valid-type]
+    """What holds of jobs whatever happens to them."""
+
+    settings = settings(max_examples=50, stateful_step_count=40)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import re
 import time
 from collections.abc import AsyncIterator, Mapping
@@ -20,6 +21,7 @@ import discord
 from bot.client import FluxBot, explain
 from bot.cogs._attachments import read
 from bot.cogs._submit import acknowledge, origin
+from bot.cogs._visit import visit
 from bot.errors import JobError, RequestError, StorageError
 from bot.inference.types import ADJUSTMENTS, Adjustment, Region, Request
 from bot.ladder import FAULTS
@@ -58,23 +60,26 @@ async def show_preview(
     request: Request,
     attachments: Mapping[str, discord.Attachment],
     *,
-    private: bool,
+    private: bool | None,
     spoiler: bool,
 ) -> None:
     """Answer the member alone with the mask laid over the image, and keep the request as a draft.
 
     `private` and `spoiler` are for what is painted: the preview is private in any case.
     """
-    message_id = await acknowledge(interaction, private=True)
-    request = replace(request, images=await read(attachments))
-    assert request.region is not None
     bot = interaction.client
-    images = request.images
-    picture = await bot.previews.render(images["image"], images.get("mask"), request.region)
-    asked = origin(interaction, message_id, private=private, spoiler=spoiler)
-    draft = await bot.storage.add_draft(request, asked)
-    message = mask_preview(draft, picture)
-    await interaction.edit_original_response(view=_buttons(draft.id), **message.arguments())
+    async with bot.policy.admission(
+        visit(interaction), request, private=private, spoiler=spoiler
+    ) as admission:
+        message_id = await acknowledge(interaction, private=True)
+        request = replace(admission.request, images=await read(attachments))
+        assert request.region is not None
+        images = request.images
+        picture = await bot.previews.render(images["image"], images.get("mask"), request.region)
+        asked = origin(interaction, message_id, admission)
+        draft = await bot.storage.add_draft(request, asked)
+        message = mask_preview(draft, picture)
+        await interaction.edit_original_response(view=_buttons(draft.id), **message.arguments())
 
 
 class MaskButton(
@@ -212,9 +217,15 @@ async def _message_for(
 async def _submit(interaction: discord.Interaction[FluxBot], draft: Draft, message_id: int) -> None:
     bot, asked = interaction.client, draft.origin
     request = replace(draft.request, images=await bot.storage.draft_images(draft.id))
-    await bot.jobs.submit(
-        request, origin(interaction, message_id, private=asked.private, spoiler=asked.spoiler)
-    )
+    # the rules may have changed since; the cooldown has counted the preview
+    async with bot.policy.admission(
+        visit(interaction), request, private=asked.private, spoiler=asked.spoiler, counts=False
+    ) as admission:
+        await bot.jobs.submit(
+            admission.request,
+            origin(interaction, message_id, admission),
+            limits=admission.limits,
+        )
 
 
 async def _cancel(interaction: discord.Interaction[FluxBot], draft_id: int) -> None:
@@ -231,10 +242,16 @@ async def end_expired_previews(bot: FluxBot) -> None:
 
     No `discord.ext.tasks` loop: the simulated Discord of tests and playground would wait for it.
     """
+    seen: dict[int, float] = {}
     while True:
         try:
-            for draft in await bot.storage.drafts_before(time.time() - LIFETIME):
-                await _expire(bot, draft)
+            drafts = await bot.storage.drafts_before(math.inf)
+            seen = {draft.id: seen.get(draft.id, time.perf_counter()) for draft in drafts}
+            for draft in drafts:
+                # the time of day may have been set back
+                age = max(time.time() - draft.created_at, time.perf_counter() - seen[draft.id])
+                if age > LIFETIME:
+                    await _expire(bot, draft)
         except StorageError as error:  # the disk may have room again the next time
             _log.error("previews could not be ended: %s", error)
         await asyncio.sleep(SWEEP_SECONDS)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from itertools import islice
 from typing import Self
 
 import discord
@@ -28,7 +29,7 @@ PROMPT_SHOWN = 60
 
 
 class Queue(commands.Cog):
-    """The commands `/queue` and `/cancel`, and what happens when a job's message is deleted."""
+    """The commands `/queue` and `/cancel`, and what calls a job off besides."""
 
     def __init__(self, bot: FluxBot) -> None:
         self._bot = bot
@@ -37,7 +38,7 @@ class Queue(commands.Cog):
     async def queue(self, interaction: discord.Interaction[FluxBot]) -> None:
         """See what is being painted and what waits, yours first."""
         await acknowledge(interaction, private=True)
-        embed, view = overview(interaction.client.jobs, interaction, page=0)
+        embed, view = await overview(interaction.client.jobs, interaction, page=0)
         await interaction.edit_original_response(embed=embed, view=view)
 
     @app_commands.command()
@@ -50,7 +51,7 @@ class Queue(commands.Cog):
     ) -> None:
         """Call off a picture that waits or is being painted."""
         jobs = interaction.client.jobs
-        mine = [each for each in _unfinished(jobs) if each.origin.user_id == interaction.user.id]
+        mine = [each for each in jobs.unfinished() if each.origin.user_id == interaction.user.id]
         if job is not None:
             chosen = [_allowed(interaction, jobs, job)]
         elif all or len(mine) == 1:
@@ -72,25 +73,38 @@ class Queue(commands.Cog):
         self, interaction: discord.Interaction[FluxBot], typed: str
     ) -> list[app_commands.Choice[int]]:
         """Offer the jobs that may be cancelled: one's own first."""
-        jobs = [each for each in _unfinished(interaction.client.jobs) if _may(interaction, each)]
+        jobs = [each for each in interaction.client.jobs.unfinished() if _may(interaction, each)]
         jobs.sort(key=lambda each: each.origin.user_id != interaction.user.id)
-        choices = []
-        for each in jobs:
-            name = f"{each.id} · {TOOLS[each.request.tool].title} · {each.request.prompt}"
-            if typed.lower() in name.lower():
-                choices.append(app_commands.Choice(name=name[:100], value=each.id))
-        return choices[:CHOICES]
+        names = ((f"{job.id} · {_title(job)} · {job.request.prompt}", job.id) for job in jobs)
+        fitting = (each for each in names if typed.lower() in each[0].lower())
+        return [
+            app_commands.Choice(name=name[:100], value=job_id)
+            for name, job_id in islice(fitting, CHOICES)
+        ]
 
     @commands.Cog.listener()
     async def on_raw_message_delete(self, event: discord.RawMessageDeleteEvent) -> None:
         """Call off the job whose message is gone."""
-        await self._bot.jobs.cancel_message(event.message_id)
+        await self._call_off_with({event.message_id})
 
     @commands.Cog.listener()
     async def on_raw_bulk_message_delete(self, event: discord.RawBulkMessageDeleteEvent) -> None:
         """Call off the jobs whose messages are gone."""
-        for message_id in event.message_ids:
-            await self._bot.jobs.cancel_message(message_id)
+        await self._call_off_with(event.message_ids)
+
+    async def _call_off_with(self, message_ids: Collection[int]) -> None:
+        await self._bot.jobs.cancel_where(
+            lambda job: job.origin.message_id in message_ids, "Its message was deleted."
+        )
+
+    @commands.Cog.listener()
+    async def on_guild_remove(self, guild: discord.Guild) -> None:
+        """Call off the jobs of a server that the bot is in no more: nobody there sees anything."""
+        await self._bot.jobs.cancel_where(
+            lambda job: job.origin.guild_id == guild.id,
+            "The bot was removed from the server.",
+            silently=True,
+        )
 
 
 class PageButton(
@@ -117,26 +131,26 @@ class PageButton(
     async def callback(self, interaction: discord.Interaction[FluxBot]) -> None:  # type: ignore[override]
         """Turn the page; discord.py only logs what a DynamicItem raises, so the funnel is here."""
         try:
-            embed, view = overview(interaction.client.jobs, interaction, self._page)
+            embed, view = await overview(interaction.client.jobs, interaction, self._page)
             await interaction.response.edit_message(embed=embed, view=view)
         except Exception as error:
             await explain(interaction, error)
 
 
-def overview(
+async def overview(
     jobs: Jobs, interaction: discord.Interaction[FluxBot], page: int
 ) -> tuple[discord.Embed, discord.ui.View | None]:
     """Return what runs, what of the member's waits, and a page of what else does."""
     embed = discord.Embed(title="Queue", colour=ACCENT)
-    places = jobs.places()
-    mine = [place for place in places if place.job.origin.user_id == interaction.user.id]
-    others = [place for place in places if place.job.origin.user_id != interaction.user.id]
 
     def who(job: Job) -> str:
         return _who(interaction, job)
 
     running = [_running_line(jobs, run, who(run.job)) for run in jobs.running]
     embed.add_field(name="Being painted", value=_joined(running) or "nothing", inline=False)
+    places = await jobs.places()
+    mine = [place for place in places if place.job.origin.user_id == interaction.user.id]
+    others = [place for place in places if place.job.origin.user_id != interaction.user.id]
     if mine:
         lines = [_waiting_line(place, _title(place.job, with_prompt=True)) for place in mine]
         embed.add_field(name="Yours", value=_joined(lines), inline=False)
@@ -164,10 +178,6 @@ def cancelled_by(interaction: discord.Interaction[FluxBot], job: Job) -> str:
     return f"Cancelled by {discord.utils.escape_markdown(interaction.user.display_name)}."
 
 
-def _unfinished(jobs: Jobs) -> list[Job]:
-    return [run.job for run in jobs.running] + [place.job for place in jobs.places()]
-
-
 def _may(interaction: discord.Interaction[FluxBot], job: Job) -> bool:
     """Tell whether a member may cancel a job: one's own, or a moderator any of the server."""
     if interaction.user.id == job.origin.user_id:
@@ -177,7 +187,7 @@ def _may(interaction: discord.Interaction[FluxBot], job: Job) -> bool:
 
 
 def _allowed(interaction: discord.Interaction[FluxBot], jobs: Jobs, job_id: int) -> Job:
-    job = next((job for job in _unfinished(jobs) if job.id == job_id), None)
+    job = next((job for job in jobs.unfinished() if job.id == job_id), None)
     if job is None:
         raise JobError("This is not waiting or running any more, so it cannot be cancelled.")
     if not _may(interaction, job):

@@ -273,6 +273,17 @@ async def test_a_preview_expires_by_itself(
     assert late.response.ephemeral
 
 
+async def test_a_preview_expires_though_the_clock_is_set_back(
+    held_scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(storage, "time", SimpleNamespace(time=lambda: time.time() + 3600))
+        preview = await fill(held_scene)
+    monkeypatch.setattr(_mask_preview, "LIFETIME", 0.1)
+    await until(lambda: EXPIRED in description(preview))
+    assert button_labels(preview) == []
+
+
 async def test_the_buttons_work_after_a_restart(held_scene: Scene, held: HeldExecutor) -> None:
     preview = await fill(held_scene)
     await press(held_scene, preview, "Grow")

@@ -78,9 +78,9 @@ async def test_one_job_is_cancelled_without_a_number_and_of_several_one_is_named
     assert "You have 3 jobs" in refusal(held_scene, result)
     choices = await held_scene.alice.autocomplete(held_scene.channel, "cancel", "job", "")
     assert len(choices) == 3
-    chosen = held_scene.app.jobs.places()[-1].job.id
+    chosen = (await held_scene.app.jobs.places())[-1].job.id
     assert await cancel(held_scene, held_scene.alice, job=chosen) == "It is cancelled."
-    assert [place.job.id for place in held_scene.app.jobs.places()] == [chosen - 1]
+    assert [job.id for job in held_scene.app.jobs.unfinished()][1:] == [chosen - 1]
     assert await cancel(held_scene, held_scene.alice, all=True) == "2 jobs are cancelled."
     await held_scene.app.jobs.idle()
     result = await held_scene.alice.slash(held_scene.channel, "cancel")
@@ -116,7 +116,27 @@ async def test_a_deleted_message_calls_its_job_off(
         client.dispatch("raw_message_delete", event)
     await held_scene.env.settle()
     await held_scene.app.jobs.idle()
-    assert held_scene.app.jobs.places() == []
     assert await held_scene.app.storage.unfinished_jobs() == []
     job = await held_scene.app.storage.job(1)
     assert (job.state, job.error) == ("cancelled", "Its message was deleted.")
+
+
+async def test_a_server_without_the_bot_has_no_jobs_and_nobody_is_written_to(
+    held_scene: Scene, held: HeldExecutor
+) -> None:
+    for seed in (1, 2):
+        await held_scene.begin(seed=seed)
+        await held.is_busy()
+    await held_scene.alice.user.slash("generate", prompt="a red circle")
+    before = len(held_scene.env.http_requests)
+    held_scene.env.backend.remove_guild(held_scene.alice.guild.id)
+    await held_scene.env.settle()
+    await held.let_finish(1)
+    await held_scene.app.jobs.idle()
+    jobs = [await held_scene.app.storage.job(number) for number in (1, 2, 3)]
+    assert [job.state for job in jobs] == ["cancelled", "cancelled", "delivered"]
+    assert jobs[0].error == "The bot was removed from the server."
+    told = held_scene.env.http_requests[before:]
+    assert [
+        r for r in told if r.method != "GET" and str(jobs[2].origin.message_id) not in r.path
+    ] == []

@@ -27,7 +27,8 @@ from .rest import TOKEN, Fault, Rest
 
 COMMAND, COMPONENT = 2, 3
 
-SEND_MESSAGES, USE_COMMANDS, ATTACH_FILES = 1 << 11, 1 << 31, 1 << 15
+VIEW_CHANNEL, SEND_MESSAGES, EMBED_LINKS, ATTACH_FILES = 1 << 10, 1 << 11, 1 << 14, 1 << 15
+USE_COMMANDS = 1 << 31
 
 
 class FakeDiscord:
@@ -135,7 +136,7 @@ class FakeDiscord:
             "channel": channel(),
             "channel_id": CHANNEL_ID,
             "member": member,
-            "app_permissions": str(SEND_MESSAGES | ATTACH_FILES),
+            "app_permissions": str(VIEW_CHANNEL | SEND_MESSAGES | EMBED_LINKS | ATTACH_FILES),
             "attachment_size_limit": 10 * 1024 * 1024,
             "locale": "en-US",
             "guild_locale": "en-US",

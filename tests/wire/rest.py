@@ -157,7 +157,10 @@ class Rest:
 
     def _sync(self, call: Call) -> web.Response:
         ids = {"application_id": APPLICATION_ID, "version": snowflake()}
-        self.commands = [{**each, **ids, "id": snowflake()} for each in call.body]
+        # what is in the menu of a message comes without a description, and goes with an empty one
+        self.commands = [
+            {"description": "", **each, **ids, "id": snowflake()} for each in call.body
+        ]
         return _json(self.commands)
 
     def _callback(self, call: Call) -> web.Response:

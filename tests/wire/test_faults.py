@@ -76,6 +76,21 @@ async def test_a_picture_posted_anew_is_known_when_the_answer_to_it_is_lost(
     assert [each.method for each in tried] == wanted
 
 
+async def test_an_outage_of_discord_does_not_hold_up_the_work(
+    bot: BotProcess, discord: FakeDiscord, operator: Operator
+) -> None:
+    for method, path in (("PATCH", WEBHOOK), ("PATCH", CHANNEL), ("POST", MESSAGES)):
+        discord.fail(method, path, status=503, times=math.inf)
+    messages = [await discord.slash("generate", prompt="a red circle", seed=n) for n in (1, 2, 3)]
+    for message in messages:
+        assert await operator.job_is(message, "made", seconds=30)
+    assert not any(has_picture(message.now) for message in messages)
+    discord.heal()
+    for message in messages:
+        await message.until(has_picture)
+        assert await operator.job_is(message, "delivered")
+
+
 async def test_a_picture_that_discord_refuses_for_good_ends_in_a_sentence(
     bot: BotProcess, discord: FakeDiscord
 ) -> None:
