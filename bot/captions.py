@@ -1,4 +1,4 @@
-"""A request in words: what is said above its pictures, beside them, and of its own options."""
+"""Words about a request: above its pictures, beside them, of its own options and its memory."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from itertools import groupby
 
 import discord
 
-from bot.inference.types import Adjustment, Region, Request
+from bot.inference.types import Adjustment, MemoryStats, Region, Request
+from bot.records import MemoryLine
+from bot.units import format_bytes
 
 PROMPT_SHOWN = 1000
 """Characters of the prompt that a message repeats; Discord allows 4096 in a description, and
@@ -69,6 +71,28 @@ def adjusted(region: Region) -> str:
     """Return what was done to a mask, in its order: `grown ×2, feathered`; empty for nothing."""
     runs = ((each, len(list(run))) for each, run in groupby(region.adjustments))
     return ", ".join(ADJUSTED[each] + (f" ×{n}" if n > 1 else "") for each, n in runs)
+
+
+def memory_line(memory: MemoryStats, kind: MemoryLine) -> str:
+    """Return the peak, what stays resident and what 8 bits saved, as measured on this machine.
+
+    In short the peak and what was saved against bf16, and nothing where it is off.
+    """
+    weights, peak = memory.weights, f"peak {format_bytes(memory.peak)}"
+    in_bf16 = f"{_saved(weights.saved_against('bfloat16'))} in bf16"
+    if kind == "off":
+        return ""
+    if kind == "short":
+        return f"{memory.device}: {peak}, weights {in_bf16}"
+    return (
+        f"{memory.device}: {peak}, weights resident {format_bytes(memory.resident)}\n"
+        f"Weights of this job {format_bytes(weights.actual)}:"
+        f" {in_bf16}, {_saved(weights.saved_against('float32'))} in fp32"
+    )
+
+
+def _saved(share: float) -> str:
+    return f"{abs(share):.0%} {'less' if share >= 0 else 'more'} than".replace("%", " %")
 
 
 def _repainted(region: Region, inputs: Collection[str]) -> str:

@@ -1,22 +1,37 @@
-"""Job events become edits of the job's message: progress throttled, the last word always."""
+"""Job events become edits of the job's message: progress throttled, the last word always.
+
+What everybody may see is copied to the archive of its server, beside all that.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import time
 from dataclasses import replace
+from weakref import WeakValueDictionary
 
 import discord
 
-from bot.inference.types import Progress, Queued
-from bot.jobs import JobEvent
-from bot.ladder import Controls, Ladder
+from bot.events import JobEvent
+from bot.fitting import fitted
+from bot.inference.types import Progress, Queued, Result
+from bot.ladder import FAULTS, Arrival, Controls, Ladder
+from bot.messages import archived
 from bot.records import Job
 from bot.storage import Storage
 
+_log = logging.getLogger(__name__)
+
 PROGRESS_INTERVAL = 3.0
 """Seconds between two edits for progress: the edits of one channel share a rate limit."""
+
+FAREWELL = 5.0
+"""Seconds that copies for archives have when the bot stops."""
+
+ARCHIVES = (discord.TextChannel, discord.Thread, discord.VoiceChannel, discord.StageChannel)
+"""What an archive may be: all that has messages in a server."""
 
 
 class _Progressing:
@@ -37,8 +52,12 @@ class Delivery:
     """
 
     def __init__(self, client: discord.Client, controls: Controls, storage: Storage) -> None:
+        self._client = client
         self._ladder = Ladder(client, controls, storage)
+        self._copies: set[asyncio.Task[None]] = set()
         self._progressing: dict[int, _Progressing] = {}
+        self._turns: WeakValueDictionary[int, asyncio.Lock] = WeakValueDictionary()
+        """For each job whose message is being edited: one edit waits for the other."""
 
     async def deliver(self, job: Job, event: JobEvent) -> bool:
         """Show an event in the job's message and tell whether Discord took it.
@@ -48,13 +67,25 @@ class Delivery:
         if isinstance(event, Progress):
             self._show_progress(job, event)
             return True
-        if isinstance(event, Queued) and event.moved:
-            return await self._ladder.show(job, event)
-        progressing = self._progressing.pop(job.id, None)
-        if progressing is not None and progressing.edit is not None:
+        if progressing := self._progressing.pop(job.id, None):
             progressing.ended.set()
-            await asyncio.wait({progressing.edit})
-        return await self._ladder.bring(job, event)
+        async with self._turn(job):
+            if isinstance(event, Queued) and event.moved:
+                return await self._ladder.show(job, event)
+            arrival = await self._ladder.bring(job, event)
+        if arrival and isinstance(event, Result) and _is_for_the_archive(job, arrival):
+            # beside this: the archive is nothing that the queue or the member waits for
+            copy = asyncio.create_task(self._archive(job, arrival), name=f"copy of job {job.id}")
+            self._copies.add(copy)
+            copy.add_done_callback(self._copies.discard)
+        return arrival is not None
+
+    async def close(self) -> None:
+        """Wait for the copies that are under way to archives, though not for long."""
+        if self._copies:
+            _, late = await asyncio.wait(self._copies, timeout=FAREWELL)
+            for copy in late:
+                copy.cancel()
 
     def _show_progress(self, job: Job, event: Progress) -> None:
         state = self._progressing.setdefault(job.id, _Progressing(event))
@@ -75,5 +106,49 @@ class Delivery:
                 async with asyncio.timeout(pause):
                     await state.ended.wait()
                     return
-        state.last_edit = time.perf_counter()
-        await self._ladder.show(job, replace(state.latest, preview=state.preview))
+        async with self._turn(job):
+            if state.ended.is_set():
+                return
+            state.last_edit = time.perf_counter()
+            await self._ladder.show(job, replace(state.latest, preview=state.preview))
+
+    def _turn(self, job: Job) -> asyncio.Lock:
+        return self._turns.setdefault(job.id, asyncio.Lock())
+
+    async def _archive(self, job: Job, arrival: Arrival) -> None:
+        """Post the copy of a result in the archive of its server, once; a fault is only logged."""
+        origin = job.origin
+        assert origin.look.archive_channel_id is not None
+        archive = self._client.get_channel(origin.look.archive_channel_id)
+        # settings may have come from another server, where the bot is too
+        if not isinstance(archive, ARCHIVES) or archive.guild.id != origin.guild_id:
+            _log.warning("job %d: not archived: its server has no such channel", job.id)
+            return
+        channel = self._client.get_channel(origin.channel_id)
+        if _is_age_restricted(channel) and not _is_age_restricted(archive):
+            _log.info("job %d: not archived: only its own channel is age-restricted", job.id)
+            return
+        copy = archived(job, arrival.message, arrival.posted.jump_url)
+        copy = await fitted(copy, archive.guild.filesize_limit)
+        if self._client.is_closed():
+            return
+        try:
+            await archive.send(nonce=f"archive-{job.id}", **copy.new_arguments())
+        except FAULTS as error:
+            _log.warning("job %d: not archived: %s", job.id, error)
+
+
+def _is_for_the_archive(job: Job, arrival: Arrival) -> bool:
+    """Tell whether a server's archive gets a copy: of pictures that all in a channel may see."""
+    origin = job.origin
+    return (
+        origin.guild_id is not None
+        and not origin.private
+        and origin.look.archive_channel_id not in (None, origin.channel_id)
+        and arrival.posted.channel.id == origin.channel_id
+        and bool(arrival.message.attachments)
+    )
+
+
+def _is_age_restricted(channel: object) -> bool:
+    return isinstance(channel, ARCHIVES) and channel.is_nsfw()

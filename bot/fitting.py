@@ -1,4 +1,7 @@
-"""Files made small enough for Discord: a picture that is too large as PNG becomes WebP or JPEG."""
+"""Files made small enough for Discord: a picture that is too large as PNG becomes WebP or JPEG.
+
+What a picture says of how it was made goes with it into another format.
+"""
 
 from __future__ import annotations
 
@@ -6,21 +9,32 @@ import asyncio
 import io
 from dataclasses import replace
 from pathlib import PurePath
+from typing import NamedTuple
 
 from PIL import Image
 
+from bot.inference.metadata import carried
 from bot.messages import Attachment, Message, with_note
 from bot.units import format_bytes
 
 QUALITIES = (95, 85, 70, 50)
 
-FORMATS = {"WebP": ".webp", "JPEG": ".jpg"}
-"""And how their files end, in the order in which they are tried: WebP holds no side above 16,383
-pixels."""
+ENDINGS = {"PNG": ".png", "WebP": ".webp", "JPEG": ".jpg"}
+"""How the files of a format end."""
+
+SMALLER = ("WebP", "JPEG")
+"""The formats in the order in which they are tried: WebP holds no side above 16,383 pixels."""
 
 EFFORT = 2
 """Pillow's `method` for WebP, 4 by default: 12 megapixels take 1.2 s instead of 2.1 s, and no more
 bytes."""
+
+
+class Picture(NamedTuple):
+    """The pixels of a file as RGB, and the EXIF block that tells how they were made."""
+
+    pixels: Image.Image
+    exif: bytes
 
 
 async def fitted(message: Message, limit: int) -> Message:
@@ -37,31 +51,48 @@ async def fitted(message: Message, limit: int) -> Message:
     if not anew:
         return message  # Discord refuses it, and the member is told
     endings = {PurePath(file.filename).suffix for file in anew}
-    kinds = " and ".join(kind for kind, suffix in FORMATS.items() if suffix in endings)
+    kinds = " and ".join(kind for kind in SMALLER if ENDINGS[kind] in endings)
     note = f"Sent as {kinds}, for Discord takes no file above {format_bytes(limit)} here."
     return with_note(replace(message, attachments=tuple(smaller)), note)
+
+
+def decoded(content: bytes) -> Picture | None:
+    """Return a file as a picture, None if it is none."""
+    try:
+        with Image.open(io.BytesIO(content)) as image:
+            return Picture(image.convert("RGB"), carried(image))
+    except Exception:
+        return None  # whatever Pillow's decoders meet in a file that is broken
+
+
+def encoded(picture: Picture, kind: str, quality: int) -> bytes | None:
+    """Return a picture as a file; None if it is too long or too wide for that format."""
+    buffer = io.BytesIO()
+    options = {"quality": quality, "method": EFFORT, "compress_level": 1}
+    try:
+        picture.pixels.save(buffer, kind, exif=picture.exif, **options)
+    except (OSError, ValueError):
+        return None
+    return buffer.getvalue()
+
+
+def renamed(file: Attachment, kind: str, content: bytes) -> Attachment:
+    """Return a file with a content of another format, which its name tells."""
+    return replace(
+        file, filename=str(PurePath(file.filename).with_suffix(ENDINGS[kind])), content=content
+    )
 
 
 def _shrunk(file: Attachment, limit: int) -> Attachment:
     """Return a file in the first format and the highest quality that fits, or as it is if none."""
     if len(file.content) <= limit:
         return file
-    with Image.open(io.BytesIO(file.content)) as image:
-        picture = image.convert("RGB")
-    for kind, suffix in FORMATS.items():
+    picture = decoded(file.content)
+    if picture is None:
+        return file
+    for kind in SMALLER:
         for quality in QUALITIES:
-            content = _encoded(picture, kind, quality)
+            content = encoded(picture, kind, quality)
             if content is not None and len(content) <= limit:
-                filename = str(PurePath(file.filename).with_suffix(suffix))
-                return replace(file, filename=filename, content=content)
+                return renamed(file, kind, content)
     return file
-
-
-def _encoded(picture: Image.Image, kind: str, quality: int) -> bytes | None:
-    """Return a picture in a format; None if it is too long or too wide for that one."""
-    buffer = io.BytesIO()
-    try:
-        picture.save(buffer, kind, quality=quality, method=EFFORT)
-    except (OSError, ValueError):
-        return None
-    return buffer.getvalue()

@@ -7,15 +7,17 @@ import logging
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
 import discord
 
 from bot.errors import StorageError
+from bot.events import Ended, JobEvent
 from bot.fitting import fitted
 from bot.inference.types import Result
-from bot.jobs import Ended, JobEvent
+from bot.looks import shown
 from bot.messages import Message, compose
 from bot.records import DEFAULT_FILESIZE_LIMIT, Job
 from bot.storage import Storage
@@ -53,6 +55,15 @@ LOOK_BACK = 50
 """Messages of a channel among which one is looked for that was posted already."""
 
 Controls = Callable[[Job, JobEvent], discord.ui.View | None]
+Posted = discord.Message | discord.PartialMessage
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Arrival:
+    """Where an event is to be seen now, and what is to be seen there."""
+
+    posted: Posted
+    message: Message
 
 
 class _Parcel:
@@ -79,7 +90,7 @@ class _Parcel:
         return self.message is not whole
 
 
-Rung = Callable[[_Parcel], Awaitable[None]]
+Rung = Callable[[_Parcel], Awaitable[Posted]]
 
 
 class Ladder:
@@ -110,22 +121,22 @@ class Ladder:
                 raise
             await self._edit_as_bot(parcel)
 
-    async def bring(self, job: Job, event: JobEvent) -> bool:
-        """Try one rung after the other, and tell whether one took the event."""
-        parcel = _Parcel(job, event, await fitted(compose(job, event), job.origin.filesize_limit))
+    async def bring(self, job: Job, event: JobEvent) -> Arrival | None:
+        """Try one rung after the other, and return where one brought the event, if any did."""
+        parcel = _Parcel(job, event, await _message(job, event))
         too_large = 0
         for failure, rung in self._rungs(parcel):
             if self._client.is_closed():
                 break  # it has no session any more, as after the gateway refused the token
             try:
-                await self._take(parcel, failure, rung)
-                return True
+                posted = await self._take(parcel, failure, rung)
+                return Arrival(posted=posted, message=parcel.message)
             except FAULTS as error:
                 too_large += _is_too_large(error)
                 if too_large > 1 or not (_is_too_large(error) or _leads_on(error)):
                     break
         _log.warning("job %d: not delivered: %s", job.id, _kind(event))
-        return False
+        return None
 
     def _rungs(self, parcel: _Parcel) -> Iterator[tuple[str, Rung]]:
         """Yield the ways that are open when their turn comes, each with what its failure is."""
@@ -140,7 +151,7 @@ class Ladder:
             yield "no message could be posted in its channel", self._post_in_channel
         yield "no direct message could be sent", self._post_to_member
 
-    async def _take(self, parcel: _Parcel, failure: str, rung: Rung) -> None:
+    async def _take(self, parcel: _Parcel, failure: str, rung: Rung) -> Posted:
         """Try a rung, several times if that may help; raise its last fault."""
         for pause in (*RETRY_SECONDS, None):
             try:
@@ -158,22 +169,23 @@ class Ladder:
                     raise
         return await self._take(parcel, failure, rung)
 
-    async def _edit_through_interaction(self, parcel: _Parcel) -> None:
+    async def _edit_through_interaction(self, parcel: _Parcel) -> Posted:
         origin = parcel.job.origin
         webhook = discord.Webhook.partial(origin.application_id, origin.token, client=self._client)
         view = self._controls(parcel.job, parcel.event)
         await webhook.edit_message(origin.message_id, view=view, **parcel.message.arguments())
+        return self._own(parcel.job)
 
-    async def _edit_as_bot(self, parcel: _Parcel) -> None:
-        own = self._channel(parcel.job).get_partial_message(parcel.job.origin.message_id)
-        view = self._controls(parcel.job, parcel.event)
+    async def _edit_as_bot(self, parcel: _Parcel) -> Posted:
+        own, view = self._own(parcel.job), self._controls(parcel.job, parcel.event)
         await own.edit(view=view, **parcel.message.arguments())
+        return own
 
-    async def _post_in_channel(self, parcel: _Parcel) -> None:
+    async def _post_in_channel(self, parcel: _Parcel) -> Posted:
         """Post a new message that mentions the member, where the command was given."""
         channel, origin = self._channel(parcel.job), parcel.job.origin
-        if parcel.may_be_there and await self._shows(channel, parcel.job):
-            return
+        if parcel.may_be_there and (posted := await self._found(channel, parcel.job)):
+            return posted
         text = f"<@{origin.user_id}>, this is for your request."
         if not parcel.gone:
             place = f"{origin.guild_id or '@me'}/{origin.channel_id}/{origin.message_id}"
@@ -181,9 +193,9 @@ class Ladder:
         member = discord.AllowedMentions(
             everyone=False, roles=False, replied_user=False, users=[discord.Object(origin.user_id)]
         )
-        await self._post(parcel, channel, text, allowed_mentions=member)
+        return await self._post(parcel, channel, text, allowed_mentions=member)
 
-    async def _post_to_member(self, parcel: _Parcel) -> None:
+    async def _post_to_member(self, parcel: _Parcel) -> Posted:
         """Send a direct message."""
         job = parcel.job
         direct = await self._client.create_dm(discord.Object(job.origin.user_id))
@@ -192,20 +204,18 @@ class Ladder:
             if not job.origin.private:
                 places.append(self._channel(job))
             for place in places:
-                if await self._shows(place, job):
-                    return
+                if posted := await self._found(place, job):
+                    return posted
         text = "This is for a request of yours. The message that belongs to it cannot be reached."
-        await self._post(parcel, direct, text)
+        return await self._post(parcel, direct, text)
 
     async def _post(
         self, parcel: _Parcel, place: discord.abc.Messageable, text: str, **more: Any
-    ) -> None:
-        arguments = parcel.message.arguments() | more
-        if "attachments" in arguments:  # as an edit calls them
-            arguments["files"] = arguments.pop("attachments")
+    ) -> Posted:
+        arguments = parcel.message.new_arguments() | more
         if view := self._controls(parcel.job, parcel.event):
             arguments["view"] = view
-        await place.send(text, nonce=await self._nonce(parcel), **arguments)
+        return await place.send(text, nonce=await self._nonce(parcel), **arguments)
 
     async def _nonce(self, parcel: _Parcel) -> str:
         """Return what keeps Discord from making two messages of one, recorded before its use."""
@@ -220,23 +230,32 @@ class Ladder:
         parcel.nonce = known
         return known
 
-    async def _shows(self, place: discord.abc.Messageable, job: Job) -> bool:
-        """Tell whether the result of a job is among the last messages, as far as can be seen."""
+    async def _found(self, place: discord.abc.Messageable, job: Job) -> Posted | None:
+        """Return the result of a job if it is among the last messages, as far as can be seen."""
         assert self._client.user is not None
         try:
             async for message in place.history(limit=LOOK_BACK):
                 # the jobs of another data folder had the same numbers
                 ours = message.author.id == self._client.user.id
                 if ours and message.id >= job.origin.message_id and _is_result_of(job, message):
-                    return True
+                    return message
         except FAULTS as error:
             _log.warning("job %d: its channel could not be looked through: %s", job.id, error)
-        return False
+        return None
+
+    def _own(self, job: Job) -> discord.PartialMessage:
+        return self._channel(job).get_partial_message(job.origin.message_id)
 
     def _channel(self, job: Job) -> discord.PartialMessageable:
         return self._client.get_partial_messageable(
             job.origin.channel_id, guild_id=job.origin.guild_id
         )
+
+
+async def _message(job: Job, event: JobEvent) -> Message:
+    if isinstance(event, Result):
+        return await shown(job, event, job.origin.filesize_limit)
+    return compose(job, event)
 
 
 def _kind(event: JobEvent) -> str:

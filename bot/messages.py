@@ -9,12 +9,12 @@ from typing import Any
 
 import discord
 
-from bot.captions import CONTROLS, adjusted, alt_text, caption, own_options
+from bot.captions import CONTROLS, adjusted, alt_text, caption, memory_line, own_options
+from bot.events import Ended, JobEvent
 from bot.inference.tools import TOOLS
-from bot.inference.types import MemoryStats, Progress, Queued, Request, Result
-from bot.jobs import Ended, JobEvent
+from bot.inference.types import Progress, Queued, Request, Result
 from bot.records import Draft, Job
-from bot.units import format_bytes, format_seconds, format_wait
+from bot.units import format_seconds, format_wait
 
 ACCENT = discord.Colour(0x5B6CFF)
 QUIET = discord.Colour(0x80848E)
@@ -29,6 +29,9 @@ INLINE = 24
 BAR_CELLS = 12
 
 NOTE = "Note"
+
+ARCHIVED = ("Seed", "Seeds", NOTE)
+"""Fields of a result that its copy in the archive has too."""
 
 STAGES = {
     "load": "Loading the model",
@@ -75,6 +78,12 @@ class Message:
             arguments["attachments"] = [each.to_file() for each in self.attachments]
         return arguments
 
+    def new_arguments(self) -> dict[str, Any]:
+        """Return the arguments of a message of its own, which calls the files otherwise."""
+        arguments = self.arguments()
+        arguments["files"] = arguments.pop("attachments", ())
+        return arguments
+
 
 def compose(job: Job, event: JobEvent) -> Message:
     """Return the message of a job after an event."""
@@ -89,6 +98,17 @@ def compose(job: Job, event: JobEvent) -> Message:
             return Message(embed=_job_embed(job, colour, event.text))
         case Result():
             return Message(embed=_result_embed(job, event), attachments=_attachments(job, event))
+
+
+def archived(job: Job, message: Message, link: str) -> Message:
+    """Return the copy of a result's message for the archive, which says who asked, and where."""
+    embed = _job_embed(job, ACCENT, "")
+    _field(embed, "Asked by", f"<@{job.origin.user_id}>")
+    _field(embed, "Message", link)
+    for field in message.embed.fields:
+        if field.name in ARCHIVED:
+            embed.add_field(name=field.name, value=field.value, inline=field.inline)
+    return replace(message, embed=embed.set_footer(text=message.embed.footer.text))
 
 
 def starting(request: Request) -> discord.Embed:
@@ -156,22 +176,6 @@ def progress_line(progress: Progress) -> str:
     return line
 
 
-def memory_line(memory: MemoryStats) -> str:
-    """Return the peak, what stays resident and what 8 bits saved, as measured on this machine."""
-    weights = memory.weights
-    return (
-        f"{memory.device}: peak {format_bytes(memory.peak)},"
-        f" weights resident {format_bytes(memory.resident)}\n"
-        f"Weights of this job {format_bytes(weights.actual)}:"
-        f" {_saved(weights.saved_against('bfloat16'))} in bf16,"
-        f" {_saved(weights.saved_against('float32'))} in fp32"
-    )
-
-
-def _saved(share: float) -> str:
-    return f"{abs(share):.0%} {'less' if share >= 0 else 'more'} than".replace("%", " %")
-
-
 def _queued_line(queued: Queued) -> str:
     if queued.restarting:
         return "The bot is restarting. This goes on by itself when it is back."
@@ -209,7 +213,8 @@ def _result_embed(job: Job, result: Result) -> discord.Embed:
         _field(embed, "Guidance", f"{request.guidance_scale:g}")
     _field(embed, "Quantization", _quantization(request, result))
     _field(embed, "Time", _times(result), inline=False)
-    _field(embed, "Memory", memory_line(result.memory), inline=False)
+    if words := memory_line(result.memory, job.origin.look.memory_line):
+        _field(embed, "Memory", words, inline=False)
     if result.notes:
         _field(embed, NOTE, "\n".join(result.notes), inline=False)
     return embed.set_footer(text=f"Job {job.id}")

@@ -13,7 +13,10 @@ import pytest
 from PIL import Image
 
 from bot.fitting import fitted
+from bot.inference.metadata import describe, read_metadata, read_parameters, with_metadata
 from bot.messages import Attachment, Message
+
+from .test_storage import REQUEST
 
 TWELVE_MEGAPIXELS = (4000, 3000)
 
@@ -109,6 +112,22 @@ async def test_what_is_too_long_for_webp_becomes_jpeg() -> None:
     assert file.filename == "fill-1-1.jpg"
     assert opened(file).size == (16400, 40)
     assert (sent.embed.fields[0].value or "").startswith("Sent as JPEG, ")
+
+
+async def test_a_picture_made_smaller_still_says_how_it_was_made() -> None:
+    said = describe(REQUEST, {}, {"model": "FLUX.1-dev", "bot": "0.1.0"})
+    for size, suffix in (((640, 480), ".webp"), ((16400, 40), ".jpg")):
+        with Image.open(io.BytesIO(photo(size))) as picture:
+            content = with_metadata(picture, said)
+        (file,) = (await fitted(message(content), 200_000)).attachments or ()
+        assert file.filename.endswith(suffix)
+        assert read_metadata(file.content) == read_metadata(content)
+        assert read_parameters(file.content) == read_parameters(content)
+
+
+async def test_what_is_no_picture_is_left_for_discord_to_refuse() -> None:
+    untouched = message(b"no picture" * 100)
+    assert await fitted(untouched, 500) is untouched
 
 
 async def test_what_cannot_be_made_small_enough_is_left_for_discord_to_refuse() -> None:

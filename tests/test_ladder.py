@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
@@ -204,6 +205,19 @@ async def test_a_job_that_ends_after_its_token_arrives_by_the_first_way_that_is_
     assert await state(scene) == ("delivered" if arrival else "made")
     for _, _, code in (ways[each] for each in shut):
         assert f"(error code: {code})" in caplog.text
+
+
+async def test_a_token_that_a_clock_set_back_makes_look_young_is_tried_and_passed_over(
+    scene: Scene, held: HeldExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        an_hour_ahead = time.time() + 3600
+        patch.setattr(time, "time", lambda: an_hour_ahead)
+        message = await scene.begin()
+    expire(scene)
+    await finish(scene, held)
+    assert pictures(scene) == [(scene.channel.id, message.id)]
+    assert await state(scene) == "delivered"
 
 
 async def test_a_new_message_mentions_its_member_alone_and_links_the_request(

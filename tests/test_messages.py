@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from bot.captions import quoted
+from bot.captions import memory_line, quoted
+from bot.events import Ended
 from bot.inference.types import Progress, Queued, Region, Result, Weights
-from bot.jobs import Ended
-from bot.messages import compose, mask_preview, memory_line, progress_line, with_note
-from bot.records import Draft, Job
+from bot.messages import archived, compose, mask_preview, progress_line, with_note
+from bot.records import Draft, Job, Look
 from bot.units import format_bytes, format_seconds
 
 from .test_storage import ORIGIN, REQUEST, RESULT
@@ -31,6 +31,10 @@ JOB = Job(
 def shown(job: Job, result: Result) -> dict[str | None, str | None]:
     """Return the fields of a result's message by name."""
     return {field.name: field.value for field in compose(job, result).embed.fields}
+
+
+def with_look(look: Look) -> Job:
+    return replace(JOB, origin=replace(ORIGIN, look=look))
 
 
 def test_progress_shows_the_stage_the_steps_and_the_seconds_left() -> None:
@@ -181,10 +185,39 @@ def test_the_memory_line_compares_with_both_formats() -> None:
         resident=29_100_000_000,
         weights=Weights(actual=17_200_000_000, bfloat16=33_700_000_000, float32=67_400_000_000),
     )
-    assert memory_line(memory) == (
+    assert memory_line(memory, "full") == (
         "NVIDIA H200: peak 18.9 GB, weights resident 29.1 GB\n"
         "Weights of this job 17.2 GB: 49 % less than in bf16, 74 % less than in fp32"
     )
+    assert memory_line(memory, "short") == (
+        "NVIDIA H200: peak 18.9 GB, weights 49 % less than in bf16"
+    )
+
+
+def test_the_memory_is_told_as_the_server_wants_it() -> None:
+    lines = {
+        kind: shown(with_look(Look(memory_line=kind)), RESULT).get("Memory")
+        for kind in ("full", "short", "off")
+    }
+    assert lines["full"] == shown(JOB, RESULT)["Memory"] == memory_line(RESULT.memory, "full")
+    assert lines["short"] == "CPU: peak 0.0 MB, weights 50 % less than in bf16"
+    assert lines["off"] is None
+
+
+def test_the_copy_for_the_archive_says_who_asked_and_where_and_has_the_same_files() -> None:
+    message = compose(JOB, replace(RESULT, notes=("Cut.",)))
+    link = "https://discord.com/channels/1/2/3"
+    copy = archived(JOB, message, link)
+    assert copy.attachments == message.attachments
+    values = {field.name: field.value for field in copy.embed.fields}
+    assert values == {
+        "Asked by": "<@1>",
+        "Message": link,
+        "Seeds": "4294967295, 0",
+        "Note": "Cut.",
+    }
+    assert copy.embed.description == message.embed.description
+    assert copy.arguments()["allowed_mentions"].to_dict() == {"parse": []}
 
 
 def test_the_whole_message_stays_inside_discords_limits() -> None:
