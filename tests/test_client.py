@@ -85,7 +85,7 @@ async def test_the_bot_asks_for_no_privileged_intent(scene: Scene) -> None:
 async def test_an_error_that_was_not_foreseen_is_one_neutral_sentence_with_a_reference(
     scene: Scene, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async def fail(*_: object) -> None:
+    async def fail(*_: object, **__: object) -> None:
         raise KeyError("secret detail")
 
     monkeypatch.setattr(Jobs, "submit", fail)
@@ -101,7 +101,7 @@ async def test_an_error_that_was_not_foreseen_is_one_neutral_sentence_with_a_ref
 async def test_an_error_of_ours_after_the_acknowledgement_replaces_the_thinking(
     scene: Scene, monkeypatch: pytest.MonkeyPatch, settings: Settings
 ) -> None:
-    async def fail(*_: object) -> None:
+    async def fail(*_: object, **__: object) -> None:
         raise StorageError(settings.data_dir, "Read-only file system")
 
     monkeypatch.setattr(Jobs, "submit", fail)
@@ -116,7 +116,7 @@ async def test_an_error_of_a_button_goes_through_the_same_funnel(
 ) -> None:
     message = await scene.begin()
 
-    async def fail(*_: object) -> None:
+    async def fail(*_: object, **__: object) -> None:
         raise KeyError("secret detail")
 
     monkeypatch.setattr(Jobs, "cancel", fail)

@@ -11,7 +11,9 @@ import discord
 
 from bot.client import ALREADY_ACKNOWLEDGED, FluxBot
 from bot.cogs._attachments import read
+from bot.cogs._visit import visit
 from bot.inference.types import SEED_LIMIT, Request
+from bot.policy import Admission
 from bot.records import Origin
 
 UNREAD = b""
@@ -44,7 +46,7 @@ async def acknowledge(interaction: discord.Interaction[FluxBot], *, private: boo
 
 
 def origin(
-    interaction: discord.Interaction[FluxBot], message_id: int, *, private: bool, spoiler: bool
+    interaction: discord.Interaction[FluxBot], message_id: int, admission: Admission
 ) -> Origin:
     """Return who asks, and the message that the answer goes to."""
     assert interaction.channel_id is not None
@@ -55,9 +57,10 @@ def origin(
         message_id=message_id,
         application_id=interaction.application_id,
         token=interaction.token,
-        private=private,
-        spoiler=spoiler,
+        private=admission.private,
+        spoiler=admission.spoiler,
         filesize_limit=interaction.filesize_limit,
+        look=admission.look,
     )
 
 
@@ -66,16 +69,28 @@ async def submit(
     request: Request,
     attachments: Mapping[str, discord.Attachment] | None = None,
     *,
-    private: bool,
+    private: bool | None,
     spoiler: bool,
+    repeats: int | None = None,
 ) -> None:
-    """Acknowledge a command, which Discord expects within three seconds, and queue its request.
+    """Queue the request of a command that the rules admit; raise Refused for others.
 
-    The attachments are read in between, and become the images of the request.
+    The command is acknowledged, which Discord expects within three seconds, then the attachments
+    are read, and become the images of the request.
     """
-    message_id = await acknowledge(interaction, private=private)
-    if attachments:
-        request = replace(request, images=await read(attachments))
-    await interaction.client.jobs.submit(
-        request, origin(interaction, message_id, private=private, spoiler=spoiler)
-    )
+    bot = interaction.client
+    async with bot.policy.admission(
+        visit(interaction), request, private=private, spoiler=spoiler
+    ) as admission:
+        # before the acknowledgement: what is said after it may be public
+        bot.jobs.check_room(interaction.guild_id, interaction.user.id, admission.limits)
+        message_id = await acknowledge(interaction, private=admission.private)
+        request = admission.request
+        if attachments:
+            request = replace(request, images=await read(attachments))
+        await bot.jobs.submit(
+            request,
+            origin(interaction, message_id, admission),
+            limits=admission.limits,
+            repeats=repeats,
+        )

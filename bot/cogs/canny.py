@@ -10,6 +10,7 @@ from bot.client import FluxBot
 from bot.cogs import _options
 from bot.cogs._attachments import attached
 from bot.cogs._submit import UNREAD, random_seed, submit
+from bot.cogs._visit import defaults
 from bot.inference.requests import canny
 
 Threshold = app_commands.Range[int, 1, 255]
@@ -39,14 +40,14 @@ class Canny(commands.Cog):
         seed: _options.Seed | None = None,
         count: _options.Count = 1,
         quantization: str | None = None,
-        private: bool = False,
+        private: bool | None = None,
         spoiler: bool = False,
     ) -> None:
         """Make a picture along the edges of an image."""
-        bot = interaction.client
+        here = await defaults(interaction)
         attachments = attached(image=image)
         request = canny(
-            bot.family,
+            here.family,
             image=UNREAD,
             prompt=prompt,
             low=low,
@@ -55,7 +56,7 @@ class Canny(commands.Cog):
             steps=steps,
             guidance=guidance,
             count=count,
-            quantization=quantization or bot.settings.quantization,
+            quantization=quantization or here.quantization,
         )
         await submit(interaction, request, attachments, private=private, spoiler=spoiler)
 

@@ -13,6 +13,7 @@ from bot.cogs import _options
 from bot.cogs._attachments import attached
 from bot.cogs._mask_preview import show_preview
 from bot.cogs._submit import UNREAD, random_seed, submit
+from bot.cogs._visit import defaults
 from bot.inference.regions import AREAS
 from bot.inference.requests import fill
 from bot.inference.types import Region
@@ -57,14 +58,14 @@ class Fill(commands.Cog):
         seed: _options.Seed | None = None,
         count: _options.Count = 1,
         quantization: str | None = None,
-        private: bool = False,
+        private: bool | None = None,
         spoiler: bool = False,
     ) -> None:
         """Repaint a part of an image, or grow it beyond its edges."""
-        bot = interaction.client
+        here = await defaults(interaction)
         attachments = attached(image=image, mask=mask)
         request = fill(
-            bot.family,
+            here.family,
             image=UNREAD,
             mask=UNREAD if mask else None,
             prompt=prompt,
@@ -73,7 +74,7 @@ class Fill(commands.Cog):
             steps=steps,
             guidance=guidance,
             count=count,
-            quantization=quantization or bot.settings.quantization,
+            quantization=quantization or here.quantization,
         )
         hand_over = show_preview if preview == "on" else submit
         await hand_over(interaction, request, attachments, private=private, spoiler=spoiler)

@@ -9,6 +9,7 @@ from discord.ext import commands
 from bot.client import FluxBot
 from bot.cogs import _options
 from bot.cogs._submit import random_seed, submit
+from bot.cogs._visit import defaults
 from bot.inference.requests import text_to_image
 
 
@@ -27,28 +28,28 @@ class Generate(commands.Cog):
         self,
         interaction: discord.Interaction[FluxBot],
         prompt: _options.Prompt,
-        model: str = "schnell",
-        size: str = "square",
+        model: str | None = None,
+        size: str | None = None,
         steps: _options.Steps | None = None,
         guidance: app_commands.Range[float, 0.0, 10.0] | None = None,
         seed: _options.Seed | None = None,
         count: _options.Count = 1,
         quantization: str | None = None,
-        private: bool = False,
+        private: bool | None = None,
         spoiler: bool = False,
     ) -> None:
         """Make a picture from words."""
-        bot = interaction.client
+        here = await defaults(interaction)
         request = text_to_image(
-            bot.family,
-            model=model,
+            here.family,
+            model=model or here.model,
             prompt=prompt,
             seed=random_seed() if seed is None else seed,
-            size=size,
+            size=size or here.size,
             steps=steps,
             guidance=guidance,
             count=count,
-            quantization=quantization or bot.settings.quantization,
+            quantization=quantization or here.quantization,
         )
         await submit(interaction, request, private=private, spoiler=spoiler)
 

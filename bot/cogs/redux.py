@@ -10,6 +10,7 @@ from bot.client import FluxBot
 from bot.cogs import _options
 from bot.cogs._attachments import attached
 from bot.cogs._submit import UNREAD, random_seed, submit
+from bot.cogs._visit import defaults
 from bot.inference.requests import redux
 
 
@@ -41,14 +42,14 @@ class Redux(commands.Cog):
         seed: _options.Seed | None = None,
         count: _options.Count = 1,
         quantization: str | None = None,
-        private: bool = False,
+        private: bool | None = None,
         spoiler: bool = False,
     ) -> None:
         """Make a variation of an image, or a blend of up to four."""
-        bot = interaction.client
+        here = await defaults(interaction)
         attachments = attached(image=image, image2=image2, image3=image3, image4=image4)
         request = redux(
-            bot.family,
+            here.family,
             images=dict.fromkeys(attachments, UNREAD),
             prompt=prompt,
             strength=strength,
@@ -56,7 +57,7 @@ class Redux(commands.Cog):
             steps=steps,
             guidance=guidance,
             count=count,
-            quantization=quantization or bot.settings.quantization,
+            quantization=quantization or here.quantization,
         )
         await submit(interaction, request, attachments, private=private, spoiler=spoiler)
 

@@ -42,7 +42,7 @@ RANGES: dict[str, tuple[float, float]] = {
 }
 
 
-OTHERS = ("queue", "cancel", "memory")
+OTHERS = ("queue", "cancel", "memory", "history", "privacy")
 
 
 def parameters(scene: Scene) -> dict[str, dict[str, app_commands.Parameter]]:

@@ -1,0 +1,79 @@
+"""Where a command is given, and by whom: what the rules look at, and what holds there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import discord
+
+from bot.client import FluxBot
+from bot.inference.tools import Family
+from bot.policy import Visit
+
+NEEDED = {
+    "view_channel": "see messages",
+    "send_messages": "send messages",
+    "embed_links": "embed links",
+    "attach_files": "attach files",
+}
+"""Permissions without which a public answer does not arrive, or not after fifteen minutes."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Defaults:
+    """What a command takes where its options are left out; `family` has the tools' own."""
+
+    family: Family
+    model: str
+    size: str
+    quantization: str
+
+
+def visit(interaction: discord.Interaction[FluxBot]) -> Visit:
+    """Return who asks, and where."""
+    channel, member = interaction.channel, interaction.user
+    return Visit(
+        user_id=member.id,
+        guild_id=interaction.guild_id,
+        channel_ids=channel_ids(channel),
+        role_ids=frozenset(role.id for role in getattr(member, "roles", ())),
+        age_restricted=_is_age_restricted(channel),
+        missing=_missing(interaction),
+    )
+
+
+async def defaults(interaction: discord.Interaction[FluxBot]) -> Defaults:
+    """Return what holds where a command is given."""
+    bot = interaction.client
+    settings = await bot.policy.settings(visit(interaction))
+    return Defaults(
+        family=settings.family(bot.family),
+        model=settings.model,
+        size=settings.size,
+        quantization=settings.quantization or bot.settings.quantization,
+    )
+
+
+def channel_ids(channel: object) -> tuple[int, ...]:
+    """Return category, channel and thread, as far as there are any, in this order."""
+    if isinstance(channel, discord.Thread):
+        return (*channel_ids(channel.parent), channel.id)
+    if isinstance(channel, discord.abc.GuildChannel):
+        return (channel.id,) if channel.category_id is None else (channel.category_id, channel.id)
+    return ()
+
+
+def _is_age_restricted(channel: object) -> bool:
+    is_nsfw = getattr(channel, "is_nsfw", None)
+    return is_nsfw is not None and bool(is_nsfw())
+
+
+def _missing(interaction: discord.Interaction[FluxBot]) -> tuple[str, ...]:
+    """Return what the bot may not do here, of what a public answer needs."""
+    if interaction.guild_id is None:
+        return ()
+    granted = interaction.app_permissions
+    needed = dict(NEEDED)
+    if isinstance(interaction.channel, discord.Thread):
+        needed["send_messages_in_threads"] = needed.pop("send_messages")
+    return tuple(said for name, said in needed.items() if not getattr(granted, name))
