@@ -8,7 +8,7 @@ import os
 import sqlite3
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from bot.errors import DiskFull, StorageError
@@ -79,3 +79,13 @@ def write_inputs(folder: Path, images: Mapping[str, bytes]) -> dict[str, str]:
     }
     write_files(folder, missing)
     return hashes
+
+
+def disk_use(folder: Path) -> int:
+    """Return the bytes of all files below a folder; what vanishes meanwhile counts for nothing."""
+    total = 0
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            with suppress(OSError):
+                total += (Path(parent) / name).lstat().st_size
+    return total

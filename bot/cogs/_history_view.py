@@ -1,0 +1,191 @@
+"""What `/history` shows: a page of jobs, or one of them, and where in the history that is."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal, Self, cast
+
+import discord
+
+from bot.archive import Page, Search
+from bot.captions import alt_text, caption
+from bot.inference.tools import TOOLS
+from bot.messages import ACCENT
+from bot.records import Job
+from bot.thumbnails import Thumbnail
+
+PAGE = 6
+"""Jobs on a page."""
+TEXT = 40
+"""Characters of a text that is looked for: with all else it has to fit into a custom_id."""
+PROMPT_SHOWN = 120
+ERROR_SHOWN = 120
+
+Whose = Literal["mine", "server"]
+
+STATES = {
+    "queued": "waits",
+    "running": "is being painted",
+    "made": "is on its way",
+    "failed": "failed",
+    "cancelled": "cancelled",
+    "interrupted": "was interrupted",
+}
+
+PLACE = r"(?P<start>\d{1,19}):(?P<whose>[ms])(?P<here>h?):(?P<tool>\w{0,20}):(?P<text>(?s:.*))"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Place:
+    """Where in which history somebody is: its filters, and the job that its page starts with.
+
+    A `start` of 0 is the newest; `here` is the channel in which it is looked at. It is written into
+    the custom_ids of buttons, so that it outlives the process; what it says may be forged.
+    """
+
+    start: int = 0
+    whose: Whose = "mine"
+    here: bool = False
+    tool: str | None = None
+    text: str = ""
+
+    @classmethod
+    def from_match(cls, match: re.Match[str]) -> Self:
+        """Return the place in a custom_id."""
+        return cls(
+            start=number(match["start"]),
+            whose="server" if match["whose"] == "s" else "mine",
+            here=bool(match["here"]),
+            tool=match["tool"] or None,
+            text=match["text"],
+        )
+
+    def search(self, channel_id: int | None) -> Search:
+        """Return what is looked for by who is in a channel."""
+        return Search(tool=self.tool, text=self.text, channel_id=channel_id if self.here else None)
+
+    def at(self, start: int) -> Place:
+        """Return the same history from another job on."""
+        return replace(self, start=start)
+
+    def __str__(self) -> str:
+        here = "h" if self.here else ""
+        return f"{self.start}:{self.whose[0]}{here}:{self.tool or ''}:{self.text}"
+
+
+Rows = Iterable[discord.ui.ActionRow[Any]]
+
+
+def page_message(
+    place: Place, page: Page, thumbnails: Sequence[Thumbnail], rows: Rows, note: str = ""
+) -> dict[str, Any]:
+    """Return the arguments of an edit that shows a page; `note` is what was just done."""
+    container: discord.ui.Container[Any] = discord.ui.Container(accent_colour=ACCENT)
+    container.add_item(discord.ui.TextDisplay(f"## History\n{_looked_for(place)}".rstrip()))
+    if note:
+        container.add_item(discord.ui.TextDisplay(note))
+    _add_gallery(container, thumbnails)
+    lines = [_line(job, place) for job in page.jobs]
+    container.add_item(discord.ui.TextDisplay("\n".join(lines) or "There is nothing yet."))
+    return _arguments(container, thumbnails, rows)
+
+
+def job_message(
+    job: Job, thumbnails: Sequence[Thumbnail], rows: Rows, note: str = ""
+) -> dict[str, Any]:
+    """Return the arguments of an edit that shows one job; `note` is what is asked about it."""
+    container: discord.ui.Container[Any] = discord.ui.Container(accent_colour=ACCENT)
+    title = f"## {TOOLS[job.request.tool].title}\n{caption(job.request, job.inputs)}"
+    container.add_item(discord.ui.TextDisplay(title))
+    _add_gallery(container, thumbnails)
+    container.add_item(discord.ui.TextDisplay(_details(job)))
+    if note:
+        container.add_item(discord.ui.TextDisplay(note))
+    return _arguments(container, thumbnails, rows)
+
+
+def option(job: Job) -> discord.SelectOption:
+    """Return a job as what can be chosen from a page."""
+    name = f"{job.id} · {TOOLS[job.request.tool].title} · {' '.join(job.request.prompt.split())}"
+    return discord.SelectOption(label=name[:100], value=str(job.id))
+
+
+def number(text: str) -> int:
+    """Return a number that a row could have."""
+    return min(int(text), 2**63 - 1)
+
+
+def _looked_for(place: Place) -> str:
+    """Return what a history is narrowed to."""
+    parts = ["of this server" if place.whose == "server" else ""]
+    if place.here:
+        parts.append("in this channel")
+    if place.tool in TOOLS:
+        parts.append(f"by {TOOLS[cast(str, place.tool)].title}")
+    if place.text:
+        parts.append(f"with “{_plain(place.text)}”")
+    return " ".join(part for part in parts if part)
+
+
+def _line(job: Job, place: Place) -> str:
+    """Return one job in two lines."""
+    line = f"**{job.id}** {TOOLS[job.request.tool].title} · <t:{job.created_at:.0f}:R>"
+    if place.whose == "server":
+        line += f" · <@{job.origin.user_id}>"
+    if job.state in STATES:
+        line += f" · {STATES[job.state]}"
+    prompt = " ".join(job.request.prompt.split())
+    shown = prompt if len(prompt) <= PROMPT_SHOWN else f"{prompt[:PROMPT_SHOWN].rstrip()}…"
+    return f"{line}\n> {_plain(shown)}" if shown else line
+
+
+def _details(job: Job) -> str:
+    line = f"Job {job.id} · <t:{job.created_at:.0f}:f>"
+    if job.state in STATES:
+        line += f" · {STATES[job.state]}"
+    if job.error:
+        line += f": {_plain(job.error)[:ERROR_SHOWN]}"
+    if job.outcome is not None:
+        seeds = ", ".join(map(str, job.outcome["seeds"]))
+        line += " · {}×{}".format(*job.outcome["size"]) + f" · seed {seeds}"
+    return line
+
+
+def _plain(text: str) -> str:
+    return discord.utils.escape_mentions(discord.utils.escape_markdown(text))
+
+
+def _add_gallery(container: discord.ui.Container[Any], thumbnails: Sequence[Thumbnail]) -> None:
+    if not thumbnails:
+        return
+    items = [
+        discord.MediaGalleryItem(
+            f"attachment://{_filename(each)}",
+            description=f"{each.job.id}: {alt_text(each.job.request, each.job.inputs)}"[:256],
+            spoiler=each.job.origin.spoiler,
+        )
+        for each in thumbnails
+    ]
+    container.add_item(discord.ui.MediaGallery(*items))
+
+
+def _filename(thumbnail: Thumbnail) -> str:
+    return f"{thumbnail.job.id}-{thumbnail.position}.webp"
+
+
+def _arguments(
+    container: discord.ui.Container[Any], thumbnails: Sequence[Thumbnail], rows: Rows
+) -> dict[str, Any]:
+    view = discord.ui.LayoutView(timeout=None)
+    view.add_item(container)
+    for row in rows:
+        view.add_item(row)
+    files = [discord.File(io.BytesIO(each.content), _filename(each)) for each in thumbnails]
+    return {
+        "view": view,
+        "attachments": files,
+        "allowed_mentions": discord.AllowedMentions.none(),
+    }

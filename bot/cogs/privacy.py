@@ -1,0 +1,211 @@
+"""`/privacy`: what is stored about who asks, all of it as files, and its deletion for good."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Mapping
+from typing import Literal, Self, cast
+
+import discord
+from discord import app_commands
+from discord.ext import commands
+
+from bot.client import FluxBot, explain
+from bot.cogs._submit import acknowledge
+from bot.export import pack, plan
+from bot.messages import ACCENT, FIELD_LIMIT, QUIET
+from bot.personal import Held, Summary
+from bot.records import DEFAULT_FILESIZE_LIMIT
+from bot.units import format_bytes
+
+Verb = Literal["export", "ask", "delete", "keep"]
+
+LABELS: Mapping[Verb, str] = {
+    "export": "Export",
+    "ask": "Delete",
+    "delete": "Delete everything",
+    "keep": "Keep it",
+}
+
+KINDS = """Your prompts and options, the images that you attached, the pictures and how long they \
+took: for as long as is said beside each server, or until you delete them. Where room is short, \
+old files go sooner. Messages have their copies of pictures: these are Discord's.
+A mask that is being looked at is kept for ten minutes, how many seconds of the GPU you used for \
+30 days, and which settings you changed for a year.
+Prompts are not in the bot's log, unless its operator has it log everything to find a fault. Who \
+manages a server may have named you in its `banned_members`: that is theirs, and stays."""
+
+QUESTION = """Your prompts, pictures and attached images are deleted in all servers, for good. \
+What waits or is being painted is cancelled, and the bot's messages go as far as Discord lets it \
+delete them. Export them first if you want to keep them."""
+
+DELETED = """Everything about you is deleted. The bot's messages with your pictures follow, one \
+after the other. What counts for a server stays without your name: seconds of the GPU, and changes \
+of its settings."""
+
+CALLED_OFF = "Cancelled: its member had all their data deleted."
+IN_PART = (
+    "{} of your files are too large or too many for Discord: the operator can give them to you."
+)
+
+
+class Privacy(commands.Cog):
+    """The command `/privacy`."""
+
+    @app_commands.command()
+    async def privacy(self, interaction: discord.Interaction[FluxBot]) -> None:
+        """See what is stored about you, have it as files, or delete it."""
+        await acknowledge(interaction, private=True)
+        await interaction.edit_original_response(
+            embed=await _report(interaction), view=_buttons("export", "ask")
+        )
+
+
+class PrivacyButton(
+    discord.ui.DynamicItem[discord.ui.Button[discord.ui.View]],
+    template=rf"privacy:(?P<verb>{'|'.join(LABELS)})",
+):
+    """A button about the data of who presses it, whoever that is."""
+
+    def __init__(self, verb: Verb) -> None:
+        dangerous = verb in ("ask", "delete")
+        super().__init__(
+            discord.ui.Button(
+                label=LABELS[verb],
+                style=discord.ButtonStyle.danger if dangerous else discord.ButtonStyle.secondary,
+                custom_id=f"privacy:{verb}",
+            )
+        )
+        self._verb = verb
+
+    @classmethod
+    async def from_custom_id(  # type: ignore[override]
+        cls,
+        interaction: discord.Interaction[FluxBot],
+        item: discord.ui.Button[discord.ui.View],
+        match: re.Match[str],
+    ) -> Self:
+        """Rebuild the button from a message, whichever process sent it."""
+        return cls(cast(Verb, match["verb"]))
+
+    async def callback(self, interaction: discord.Interaction[FluxBot]) -> None:  # type: ignore[override]
+        """Do it; discord.py only logs what a DynamicItem raises, so the funnel is here."""
+        try:
+            match self._verb:
+                case "export":
+                    await _export(interaction)
+                case "ask":
+                    embed = discord.Embed(title="Delete", description=QUESTION, colour=ACCENT)
+                    view = _buttons("delete", "keep")
+                    await interaction.response.edit_message(embed=embed, view=view)
+                case "delete":
+                    await _delete(interaction)
+                case "keep":
+                    embed = discord.Embed(description="Nothing was deleted.", colour=QUIET)
+                    await interaction.response.edit_message(embed=embed, view=None)
+        except Exception as error:
+            await explain(interaction, error)
+
+
+async def _report(interaction: discord.Interaction[FluxBot]) -> discord.Embed:
+    """Return what is kept of a member as they read it."""
+    bot = interaction.client
+    summary = await bot.storage.personal.summary(interaction.user.id)
+    lines = []
+    for held in summary.held:
+        keep_days = (await bot.storage.settings.at(held.guild_id)).keep_days
+        lines.append(_held(bot, held, keep_days))
+    embed = discord.Embed(title="Stored about you", description=KINDS, colour=ACCENT)
+    embed.add_field(name="By server", value=_joined(lines) or "nothing", inline=False)
+    for name, value in _beside(summary).items():
+        embed.add_field(name=name, value=value)
+    return embed
+
+
+def _held(client: discord.Client, held: Held, keep_days: int) -> str:
+    guild = None if held.guild_id is None else client.get_guild(held.guild_id)
+    place = "Direct messages" if held.guild_id is None else f"Server {held.guild_id}"
+    if guild is not None:
+        place = discord.utils.escape_markdown(guild.name)
+    kept = f"kept for {keep_days} days" if keep_days else "kept until they are deleted"
+    return (
+        f"{place}: {held.jobs} jobs, {held.pictures} pictures of {format_bytes(held.bytes)},"
+        f" since <t:{held.since:.0f}:D>, {kept}"
+    )
+
+
+def _beside(summary: Summary) -> dict[str, str]:
+    return {
+        "Attached images": f"{summary.inputs}, {format_bytes(summary.input_bytes)}",
+        "Previews of masks": str(summary.drafts),
+        "Entries of GPU seconds": str(summary.usage),
+        "Changes of settings": str(summary.changes),
+    }
+
+
+def _joined(lines: list[str]) -> str:
+    """Return lines as far as a field goes."""
+    text = ""
+    for number, line in enumerate(lines):
+        if len(text) + len(line) > FIELD_LIMIT - 20:
+            return f"{text}and {len(lines) - number} more"
+        text += f"{line}\n"
+    return text.rstrip()
+
+
+def _buttons(*verbs: Verb) -> discord.ui.View:
+    view = discord.ui.View(timeout=None)
+    for verb in verbs:
+        view.add_item(PrivacyButton(verb))
+    return view
+
+
+async def _export(interaction: discord.Interaction[FluxBot]) -> None:
+    """Send everything by direct message, or where it was asked for if these are closed."""
+    await acknowledge(interaction, private=True)
+    personal, user = interaction.client.storage.personal, interaction.user
+    records, files = await personal.records(user.id), await personal.files(user.id)
+    export = await plan(records, files, DEFAULT_FILESIZE_LIMIT)
+    is_open = True
+    for number, part in enumerate(export.parts, 1):
+        text = f"All that is stored about you, part {number} of {len(export.parts)}."
+        content, filename = await pack(part), f"flux-bot-export-{number}.zip"
+        is_open = is_open and await _send_directly(user, text, content, filename)
+        if not is_open:
+            file = discord.File(io.BytesIO(content), filename)
+            await interaction.followup.send(text, file=file, ephemeral=True)
+    answer = "You have it in a direct message."
+    if not is_open:
+        answer = "Here it is, for you take no direct messages from the bot."
+    if export.left_out:
+        answer += f" {IN_PART.format(export.left_out)}"
+    await interaction.edit_original_response(content=answer)
+
+
+async def _send_directly(
+    user: discord.User | discord.Member, text: str, content: bytes, filename: str
+) -> bool:
+    """Send a direct message, and return whether the member takes any."""
+    try:
+        await user.send(text, file=discord.File(io.BytesIO(content), filename))
+    except discord.Forbidden:
+        return False
+    return True
+
+
+async def _delete(interaction: discord.Interaction[FluxBot]) -> None:
+    """Call off what is not over, delete all that there is, and have the messages follow."""
+    await interaction.response.defer()
+    bot, user_id = interaction.client, interaction.user.id
+    await bot.jobs.cancel_where(lambda job: job.origin.user_id == user_id, CALLED_OFF)
+    jobs = await bot.storage.personal.jobs(user_id)
+    await bot.storage.personal.delete(user_id)
+    bot.removals.add(jobs)
+    embed = discord.Embed(description=DELETED, colour=QUIET)
+    await interaction.edit_original_response(embed=embed, view=None)
+
+
+async def setup(bot: FluxBot) -> None:
+    """Add the cog; called by `load_extension`."""
+    await bot.add_cog(Privacy())

@@ -1,0 +1,121 @@
+"""Members who have left a server where data of theirs is kept, and servers that the bot has left.
+
+To be told of every member who leaves would take a privileged intent. So Discord is asked, a few
+hundred members a day, each day the next ones.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+
+import discord
+
+from bot.config import LeaversRule
+from bot.departures import THE_BOT, Departure
+from bot.ladder import FAULTS
+from bot.membership import UNKNOWN_MEMBER
+from bot.storage import Storage
+
+_log = logging.getLogger(__name__)
+
+DAY = 86400.0
+
+ASKED = 300
+"""Members that are asked for in one sweep, at most."""
+
+PAUSE = 1.0
+"""Seconds between two such requests: they share the bot's 50 a second."""
+
+GRACE = 30 * DAY
+"""Seconds in which who has left may come back to what is kept."""
+
+UNKNOWN_USER = 10013
+"""Discord's code for an account that is not there any more."""
+
+
+class Leavers:
+    """Notes who has left, and deletes their data when `GRACE` is over, if the `rule` is so."""
+
+    def __init__(
+        self,
+        client: discord.Client,
+        storage: Storage,
+        rule: LeaversRule,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._client = client
+        self._storage = storage
+        self._rule = rule
+        self._clock = clock
+
+    async def sweep(self) -> None:
+        """Look for members who have left, and delete what is due; nothing while offline."""
+        if not self._client.is_ready():
+            return
+        if self._rule == "purge":
+            await self._look()
+        due = self._clock() - GRACE
+        for departure in await self._storage.departures.before(due):
+            await self._purge(departure, due)
+
+    async def compare(self) -> None:
+        """Note the servers with data that the bot is not in, for it may have been offline."""
+        present = {guild.id for guild in self._client.guilds}
+        for guild_id in await self._storage.archive.guild_ids():
+            if guild_id in present:
+                await self._storage.departures.clear(guild_id, THE_BOT)
+            else:
+                await self._storage.departures.note(guild_id, THE_BOT, self._clock())
+
+    async def _look(self) -> None:
+        """Ask for the members whose turn it is: the date tells where the last day stopped."""
+        pages = -(-await self._storage.archive.member_count() // ASKED)
+        if not pages:
+            return
+        start = int(self._clock() // DAY) % pages * ASKED
+        for guild_id, user_id in await self._storage.archive.members(start=start, count=ASKED):
+            is_there = await self._is_there(guild_id, user_id)
+            if is_there is None:
+                continue
+            if is_there:
+                await self._storage.departures.clear(guild_id, user_id)
+            else:
+                await self._storage.departures.note(guild_id, user_id, self._clock())
+            await asyncio.sleep(PAUSE)
+
+    async def _is_there(self, guild_id: int, user_id: int) -> bool | None:
+        """Tell whether a member is in a server, None where Discord does not say."""
+        guild = self._client.get_guild(guild_id)
+        if guild is None or guild.unavailable:
+            return None
+        try:
+            await guild.fetch_member(user_id)
+        except FAULTS as error:
+            code = error.code if isinstance(error, discord.HTTPException) else None
+            return False if code in (UNKNOWN_MEMBER, UNKNOWN_USER) else None
+        return True
+
+    async def _purge(self, departure: Departure, due: float) -> None:
+        """Delete the data of who is still away; `due` is when they must have left before."""
+        guild_id, user_id = departure.guild_id, departure.user_id
+        is_bot = user_id == THE_BOT
+        if not is_bot and self._rule == "keep":
+            return
+        last = await self._storage.archive.last_end(guild_id, None if is_bot else user_id)
+        if last >= due:
+            return  # the clock was wrong when the departure was noted
+        if is_bot:
+            is_there: bool | None = self._client.get_guild(guild_id) is not None
+        else:
+            is_there = await self._is_there(guild_id, user_id)
+        if is_there:
+            await self._storage.departures.clear(guild_id, user_id)
+        elif is_bot:
+            _log.info("server %d: its data is deleted, %d days after", guild_id, GRACE // DAY)
+            await self._storage.purge_guild(guild_id)
+        elif is_there is not None:
+            _log.info("server %d: the data of a member who left is deleted", guild_id)
+            await self._storage.disposal.delete_member(user_id, guild_id)

@@ -1,0 +1,257 @@
+"""`/privacy` as a member meets it: told, given and deleted, and nobody else's data touched."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import logging
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import discord
+import pytest
+import simcord
+from simcord.backend.errors import BackendError
+
+from bot import removals
+from tests.cogs.messages import button_labels, description, fields, photo
+from tests.conftest import Scene, restarted
+from tests.doubles import HeldExecutor
+
+WORDS = "a walrus in the moonlight"
+
+
+@pytest.fixture(autouse=True)
+def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(removals, "PAUSE", 0.0)
+
+
+async def until(reached: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not reached():
+            await asyncio.sleep(0.02)
+
+
+async def privacy(
+    scene: Scene, member: simcord.MemberActor | None = None
+) -> simcord.ResponseMessage:
+    result = await (member or scene.alice).slash(scene.channel, "privacy")
+    assert result.response is not None
+    assert result.response.ephemeral
+    return result.response
+
+
+async def painted(scene: Scene, held: HeldExecutor, number: int = 0) -> simcord.ResponseMessage:
+    """Have a picture of Alice's painted, after a photo."""
+    result = await scene.alice.slash(scene.channel, "kontext", image=photo(), prompt=WORDS)
+    await held.let_finish(number)
+    await scene.app.jobs.idle()
+    assert result.response is not None
+    return result.response
+
+
+async def delete(scene: Scene, message: simcord.ResponseMessage) -> None:
+    await scene.alice.click(message, label="Delete")
+    assert button_labels(message) == ["Delete everything", "Keep it"]
+    await scene.alice.click(message, label="Delete everything")
+
+
+def everything(folder: Path) -> bytes:
+    """Return the bytes of all files of a data folder, with their names."""
+    files = [file for file in sorted(folder.rglob("*")) if file.is_file()]
+    return b"".join(file.name.encode() + file.read_bytes() for file in files)
+
+
+def unpacked(content: bytes) -> dict[str, bytes]:
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+def is_there(scene: Scene, message: simcord.ResponseMessage) -> bool:
+    try:
+        scene.env.backend.get_message(scene.channel.id, message.id)
+    except BackendError:
+        return False
+    return True
+
+
+async def test_it_tells_what_is_kept_and_for_how_long(
+    held_scene: Scene, held: HeldExecutor
+) -> None:
+    await painted(held_scene, held)
+    message = await privacy(held_scene)
+    told = fields(message)
+    assert told["By server"].startswith(f"{held_scene.channel.guild.name}: 1 jobs, 1 pictures of")
+    assert told["Attached images"].startswith("1, ")
+    assert told["Entries of GPU seconds"] == "1"
+    assert told["By server"].endswith("kept until they are deleted")
+    for words in ("not in the bot's log", "`banned_members`", "for 30 days"):
+        assert words in description(message)
+    assert button_labels(message) == ["Export", "Delete"]
+    bobs = await privacy(held_scene, held_scene.bob)
+    assert fields(bobs)["By server"] == "nothing"
+
+
+async def test_it_tells_how_long_a_server_keeps_it(held_scene: Scene, held: HeldExecutor) -> None:
+    await painted(held_scene, held)
+    guild_id = held_scene.channel.guild.id
+    await held_scene.app.storage.settings.change(guild_id, 0, {"keep_days": 7}, user_id=1)
+    assert fields(await privacy(held_scene))["By server"].endswith("kept for 7 days")
+
+
+async def test_it_works_in_direct_messages(held_scene: Scene, held: HeldExecutor) -> None:
+    await painted(held_scene, held)
+    result = await held_scene.alice.user.slash("privacy")
+    assert result.response is not None
+    assert held_scene.channel.guild.name in fields(result.response)["By server"]
+
+
+async def test_prompts_are_not_in_the_log(
+    held_scene: Scene, held: HeldExecutor, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO):
+        await painted(held_scene, held)
+        await delete(held_scene, await privacy(held_scene))
+    assert WORDS not in caplog.text
+
+
+async def test_an_export_comes_as_a_direct_message_with_all_that_is_mine(
+    held_scene: Scene, held: HeldExecutor
+) -> None:
+    await painted(held_scene, held)
+    result = await held_scene.alice.click(await privacy(held_scene), label="Export")
+    assert result.response is not None
+    assert result.response.ephemeral
+    assert result.response.content == "You have it in a direct message."
+    (direct,) = held_scene.alice.user.dm_channel.history()
+    assert direct.content == "All that is stored about you, part 1 of 1."
+    found = unpacked(await direct.attachments[0].read())
+    records = json.loads(found.pop("records.json"))
+    assert records["user_id"] == held_scene.alice.id
+    assert records["jobs"][0]["request"]["prompt"] == WORDS
+    picture = held.started[0].seed
+    assert sorted(found.values()) == sorted([b"picture %d" % picture, photo()[1]])
+
+
+async def test_who_takes_no_direct_messages_gets_the_export_where_they_asked(
+    held_scene: Scene, held: HeldExecutor
+) -> None:
+    await painted(held_scene, held)
+    direct = held_scene.alice.user.dm_channel.id
+    held_scene.env.inject_error("POST", f"/channels/{direct}/messages", status=403, code=50007)
+    result = await held_scene.alice.click(await privacy(held_scene), label="Export")
+    assert result.response is not None
+    assert result.response.content == "Here it is, for you take no direct messages from the bot."
+    assert result.response.ephemeral
+    assert "records.json" in unpacked(await result.response.attachments[0].read())
+
+
+async def test_nothing_is_deleted_before_it_is_confirmed(
+    held_scene: Scene, held: HeldExecutor
+) -> None:
+    await painted(held_scene, held)
+    message = await privacy(held_scene)
+    await held_scene.alice.click(message, label="Delete")
+    assert "in all servers, for good" in description(message)
+    await held_scene.alice.click(message, label="Keep it")
+    assert description(message) == "Nothing was deleted."
+    assert await held_scene.app.storage.job(1)
+
+
+async def test_after_deletion_no_file_has_a_byte_of_the_member(
+    held_scene: Scene, held: HeldExecutor
+) -> None:
+    await painted(held_scene, held)
+    await held_scene.alice.slash(
+        held_scene.channel, "fill", image=photo(colour="green"), prompt=WORDS, area="centre"
+    )  # a draft
+    member, folder = held_scene.alice.id, held_scene.app.client.settings.data_dir
+    made = b"picture %d" % held.started[0].seed
+    traces = [str(member).encode(), member.to_bytes(8, "big"), WORDS.encode(), made]
+    traces += [photo()[1], photo(colour="green")[1]]
+    assert all(trace in everything(folder) for trace in traces)
+    message = await privacy(held_scene)
+    await delete(held_scene, message)
+    assert "Everything about you is deleted." in description(message)
+    left = everything(folder)
+    assert [trace for trace in traces if trace in left] == []
+
+
+async def test_what_waits_and_what_runs_is_cancelled_and_gone_too(
+    held_scene: Scene, held: HeldExecutor
+) -> None:
+    await held_scene.begin(prompt=WORDS, seed=1)
+    await held.is_busy()
+    await held_scene.begin(prompt=WORDS, seed=2)
+    others = await held_scene.bob.slash(held_scene.channel, "generate", prompt="of bob", seed=3)
+    await delete(held_scene, await privacy(held_scene))
+    await held.let_finish(1)
+    await held_scene.app.jobs.idle()
+    assert held.cancelled[0].seed == 1
+    assert [request.seed for request in held.started] == [1, 3]
+    assert others.response is not None
+    assert len(others.response.attachments) == 1
+    assert await held_scene.app.storage.personal.jobs(held_scene.alice.id) == []
+    left = everything(held_scene.app.client.settings.data_dir)
+    assert str(held_scene.alice.id).encode() not in left
+    assert held_scene.alice.id.to_bytes(8, "big") not in left
+    assert WORDS.encode() not in left
+
+
+async def test_the_bots_messages_follow_in_the_background_and_others_stay(
+    held_scene: Scene, held: HeldExecutor
+) -> None:
+    mine = await painted(held_scene, held)
+    theirs = await held_scene.bob.slash(held_scene.channel, "generate", prompt="of bob")
+    await held.let_finish(1)
+    await held_scene.app.jobs.idle()
+    assert theirs.response is not None
+    await delete(held_scene, await privacy(held_scene))
+    await until(lambda: not is_there(held_scene, mine))
+    assert is_there(held_scene, theirs.response)
+
+
+async def test_a_message_that_discord_does_not_delete_does_not_stop_the_others(
+    held_scene: Scene, held: HeldExecutor
+) -> None:
+    messages = [await painted(held_scene, held, number) for number in range(2)]
+    held_scene.env.inject_error("DELETE", "/channels/*/messages/*", status=403, code=50013)
+    await delete(held_scene, await privacy(held_scene))
+    await until(lambda: not is_there(held_scene, messages[0]))
+    assert is_there(held_scene, messages[1])  # the latest came first, and was refused
+
+
+async def test_other_members_keep_everything(held_scene: Scene, held: HeldExecutor) -> None:
+    await painted(held_scene, held)
+    await held_scene.bob.slash(held_scene.channel, "kontext", image=photo(), prompt="of bob")
+    await held.let_finish(1)
+    await held_scene.app.jobs.idle()
+    storage = held_scene.app.storage
+    before = await storage.personal.records(held_scene.bob.id)
+    await delete(held_scene, await privacy(held_scene))
+    assert await storage.personal.records(held_scene.bob.id) == before
+    assert await storage.inputs(2) == {"image": photo()[1]}  # the very image that Alice attached
+
+
+async def test_a_button_is_always_about_who_presses_it(
+    held_scene: Scene, held: HeldExecutor
+) -> None:
+    await painted(held_scene, held)
+    channel = held_scene.app.client.get_channel(held_scene.channel.id)
+    assert isinstance(channel, discord.TextChannel)
+    button: discord.ui.Button[discord.ui.View] = discord.ui.Button(
+        label="Delete everything", custom_id="privacy:delete"
+    )
+    forged = await channel.send(view=discord.ui.View().add_item(button))
+    await held_scene.bob.click(forged, label="Delete everything")
+    assert (await held_scene.app.storage.job(1)).origin.user_id == held_scene.alice.id
+
+
+async def test_its_buttons_work_after_a_restart(held_scene: Scene, held: HeldExecutor) -> None:
+    await painted(held_scene, held)
+    message = await privacy(held_scene)
+    async with restarted(held_scene, held_scene.app.client.settings, held) as scene:
+        await delete(scene, message)
+        assert await scene.app.storage.personal.jobs(scene.alice.id) == []
