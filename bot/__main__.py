@@ -178,7 +178,9 @@ async def _run(settings: Settings) -> int:
                     _watch_worker(app),
                 )
             finally:
-                await app.jobs.stop(grace=0)  # while the client can still tell the members
+                # while the client can still tell the members
+                await app.jobs.stop(grace=0)
+                await app.delivery.close()
     return 0
 
 

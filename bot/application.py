@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from bot.client import FluxBot
 from bot.cogs._buttons import BUTTONS, controls
@@ -16,6 +17,11 @@ from bot.inference.executor import Executor, LocalExecutor
 from bot.inference.previews import MaskPreviews
 from bot.inference.protocol import WorkerOptions
 from bot.jobs import Jobs
+from bot.leavers import Leavers
+from bot.membership import has_left
+from bot.policy import Policy
+from bot.removals import Removals
+from bot.retention import Retention
 from bot.storage import Storage
 
 WEIGHTS = "weights"
@@ -32,12 +38,19 @@ class Application:
     jobs: Jobs
     storage: Storage
     executor: Executor
+    delivery: Delivery
+    retention: Retention
 
     async def work(self) -> None:
-        """Work off the queue, and end old previews, until cancelled; the client is logged in."""
+        """Work off the queue, and end and delete what is old, until cancelled.
+
+        The client is logged in.
+        """
         async with asyncio.TaskGroup() as group:
             group.create_task(self.jobs.run())
             group.create_task(end_expired_previews(self.client))
+            group.create_task(self.client.removals.run())
+            group.create_task(self.retention.run())
 
 
 @asynccontextmanager
@@ -58,9 +71,32 @@ async def application(
         # at once: a message of an earlier process may be clicked before this one sends any
         client.add_dynamic_items(*BUTTONS)
         client.previews = await stack.enter_async_context(MaskPreviews())
-        jobs = client.jobs = Jobs(storage, executor, Delivery(client, controls, storage).deliver)
+        delivery = Delivery(client, controls, storage)
+        stack.push_async_callback(delivery.close)
+        jobs = Jobs(storage, executor, delivery.deliver, has_left=partial(has_left, client))
+        client.jobs = jobs
         stack.push_async_callback(jobs.stop, grace=0)
-        yield Application(client=client, jobs=jobs, storage=storage, executor=executor)
+        client.policy = Policy(
+            storage,
+            client.family,
+            servers=settings.allowed_servers,
+            direct_messages=settings.direct_messages == "on",
+            pending=jobs.pending,
+        )
+        client.removals = Removals(client)
+        client.leavers = Leavers(client, storage, settings.leavers)
+        yield Application(
+            client=client,
+            jobs=jobs,
+            storage=storage,
+            executor=executor,
+            delivery=delivery,
+            retention=Retention(storage, client.leavers, _data_limit(settings)),
+        )
+
+
+def _data_limit(settings: Settings) -> int | None:
+    return None if settings.data_limit_gb is None else int(settings.data_limit_gb * 10**9)
 
 
 def worker_options(settings: Settings) -> WorkerOptions:
@@ -75,6 +111,8 @@ def worker_options(settings: Settings) -> WorkerOptions:
         kernel_folder=settings.data_dir / KERNELS,
         int8_kernel=settings.int8_kernel,
         previews=settings.preview == "on",
+        classifier=settings.classifier,
+        classifier_labels=settings.classifier_labels,
         hf_token=settings.hf_token,
         log_level=settings.log_level,
         log_format=settings.log_format,

@@ -18,6 +18,9 @@ from bot.inference.executor import Executor
 from bot.inference.previews import MaskPreviews
 from bot.inference.tools import FAMILIES, Family
 from bot.jobs import Jobs, defect_sentence
+from bot.leavers import Leavers
+from bot.policy import Policy
+from bot.removals import Removals
 from bot.storage import Storage
 
 _log = logging.getLogger(__name__)
@@ -27,7 +30,21 @@ ALREADY_ACKNOWLEDGED = 40060
 
 EXTENSIONS = tuple(
     f"bot.cogs.{name}"
-    for name in ("generate", "fill", "kontext", "depth", "canny", "redux", "queue", "memory")
+    for name in (
+        "generate",
+        "fill",
+        "kontext",
+        "depth",
+        "canny",
+        "redux",
+        "queue",
+        "memory",
+        "settings",
+        "history",
+        "image_info",
+        "privacy",
+        "departures",
+    )
 )
 
 
@@ -36,7 +53,10 @@ class FluxBot(commands.Bot):
 
     executor: Executor
     jobs: Jobs
+    policy: Policy
     previews: MaskPreviews
+    leavers: Leavers
+    removals: Removals
 
     def __init__(self, settings: Settings, storage: Storage) -> None:
         # discord.py warns of missing packages for voice, which this bot does not use

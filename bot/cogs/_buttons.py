@@ -9,10 +9,16 @@ import discord
 
 from bot.client import FluxBot, explain
 from bot.cogs._mask_preview import MaskButton
+from bot.cogs._settings_log import LogPage
+from bot.cogs._settings_panel import Control
+from bot.cogs.history import HistoryButton, HistorySelect
+from bot.cogs.image_info import UndoButton
+from bot.cogs.privacy import PrivacyButton
 from bot.cogs.queue import PageButton, cancelled_by
+from bot.cogs.settings import ResetAll
 from bot.errors import JobError
+from bot.events import JobEvent
 from bot.inference.types import Progress, Queued
-from bot.jobs import JobEvent
 from bot.records import Job
 
 
@@ -57,7 +63,18 @@ class CancelButton(
         await interaction.client.jobs.cancel(job.id, cancelled_by(interaction, job))
 
 
-BUTTONS = (CancelButton, MaskButton, PageButton)
+BUTTONS = (
+    CancelButton,
+    MaskButton,
+    PageButton,
+    Control,
+    LogPage,
+    ResetAll,
+    HistoryButton,
+    HistorySelect,
+    UndoButton,
+    PrivacyButton,
+)
 
 
 def controls(job: Job, event: JobEvent) -> discord.ui.View | None:

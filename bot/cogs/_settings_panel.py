@@ -1,0 +1,164 @@
+"""The panel of `/settings panel`: pages of settings, each with a control that saves at once.
+
+All that a control needs stands in its id, and a panel is drawn anew from the database at every
+click: it outlives the process, and two moderators may each have one open.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Iterable, Mapping
+from functools import partial
+from typing import Any, Self, cast
+from weakref import WeakValueDictionary
+
+import discord
+from discord.ui import ActionRow, Container, LayoutView, Separator, TextDisplay
+
+from bot.client import FluxBot, explain
+from bot.cogs._settings_modal import Change
+from bot.cogs._settings_place import Place, check_user, clipped, place_of, settings_at
+from bot.cogs._settings_rows import Panel, Plain, chosen_value, rows
+from bot.files import disk_use
+from bot.messages import ACCENT
+from bot.settings import Key, key_of
+from bot.units import format_bytes
+
+DISK_PAGE = "Replies"
+
+_turns: WeakValueDictionary[int, asyncio.Lock] = WeakValueDictionary()
+"""For each panel that is being changed: clicks on it are worked off one by one."""
+
+
+class Control(
+    discord.ui.DynamicItem[Plain],
+    template=r"settings:(?P<verb>[a-z]+):(?P<subject>\w+):(?P<channel_id>\d+):(?P<user_id>\d+)",
+):
+    """A button or select of a panel, for the member who opened it."""
+
+    @classmethod
+    async def from_custom_id(  # type: ignore[override]
+        cls, interaction: discord.Interaction[FluxBot], item: Plain, match: re.Match[str]
+    ) -> Self:
+        """Rebuild the control from a message, whichever process sent it."""
+        return cls(item)
+
+    async def callback(self, interaction: discord.Interaction[FluxBot]) -> None:  # type: ignore[override]
+        """Act on the panel; discord.py only logs what a DynamicItem raises: the funnel is here."""
+        try:
+            await self._act(interaction)
+        except Exception as error:
+            await explain(interaction, error)
+
+    async def _act(self, interaction: discord.Interaction[FluxBot]) -> None:
+        named = self.template.fullmatch(self.custom_id)
+        assert named is not None
+        check_user(interaction, int(named["user_id"]))
+        panel = panel_of(interaction, int(named["channel_id"]))
+        chosen: list[str] = cast(dict[str, Any], interaction.data).get("values", [])
+        if named["verb"] == "page":
+            await interaction.response.defer()
+            await show(interaction, panel, chosen[0])
+            return
+        key = key_of(named["subject"])
+        match named["verb"]:
+            case "change":
+                await self._ask(interaction, panel, key)
+            case "choose":
+                await save(panel, key, interaction, chosen_value(key.kind, chosen))
+            case "reset":
+                await save(panel, key, interaction, None)
+            case "on" | "off" as verb:
+                await save(panel, key, interaction, verb == "on")
+
+    async def _ask(self, interaction: discord.Interaction[FluxBot], panel: Panel, key: Key) -> None:
+        settings = await settings_at(interaction.client.storage.settings, panel.place)
+        value = settings[key.name].value
+        modal = Change(key, value, f"{self.custom_id}:typed", partial(save, panel, key))
+        await interaction.response.send_modal(modal)
+
+
+def panel_of(interaction: discord.Interaction[FluxBot], channel_id: int) -> Panel:
+    """Return the panel of who asks, for the server or one of its channels."""
+    assert interaction.guild is not None
+    return Panel(
+        user_id=interaction.user.id,
+        guild=interaction.guild,
+        place=place_of(interaction, channel_id),
+    )
+
+
+async def save(
+    panel: Panel, key: Key, interaction: discord.Interaction[FluxBot], value: Any
+) -> None:
+    """Set one setting, or take it back with None, and show the panel with it."""
+    await interaction.response.defer()
+    assert interaction.message is not None
+    place = panel.place
+    async with _turns.setdefault(interaction.message.id, asyncio.Lock()):
+        await interaction.client.storage.settings.change(
+            place.guild_id, place.channel_id, {key.name: value}, user_id=interaction.user.id
+        )
+        await show(interaction, panel, _title(key))
+
+
+async def show(interaction: discord.Interaction[FluxBot], panel: Panel, title: str) -> None:
+    """Draw a page of a panel as its settings are now, in the message that is acknowledged."""
+    bot = interaction.client
+    settings = await settings_at(bot.storage.settings, panel.place)
+    pages = _pages(panel.place)
+    title = title if title in pages else next(iter(pages))
+    container: Container[Any] = Container(
+        TextDisplay(await _header(bot, panel)),
+        ActionRow(Control(_page_select(panel, pages, title))),
+        Separator(),
+        accent_colour=ACCENT,
+    )
+    for key in pages[title]:
+        for item in rows(panel, settings[key.name], Control):
+            container.add_item(item)
+    if title == DISK_PAGE:
+        used = await asyncio.to_thread(disk_use, bot.settings.data_dir)
+        container.add_item(Separator())
+        container.add_item(TextDisplay(f"-# The bot's data take {format_bytes(used)} on its disk."))
+    view = LayoutView(timeout=None).add_item(container)
+    await interaction.edit_original_response(view=view)
+
+
+def _pages(place: Place) -> Mapping[str, list[Key]]:
+    pages: dict[str, list[Key]] = {}
+    for key in place.keys.values():
+        pages.setdefault(_title(key), []).append(key)
+    return pages
+
+
+def _title(key: Key) -> str:
+    """Return the page of a setting; all limits are more than one page has room for."""
+    return "Limits of use" if key.page == "Limits" and not key.per_channel else key.page
+
+
+def _page_select(panel: Panel, pages: Mapping[str, Iterable[Key]], title: str) -> Plain:
+    options = [
+        discord.SelectOption(
+            label=name,
+            description=clipped(", ".join(key.title.lower() for key in keys), 100),
+            default=name == title,
+        )
+        for name, keys in pages.items()
+    ]
+    return discord.ui.Select(custom_id=panel.custom_id("page", "page"), options=options)
+
+
+async def _header(bot: FluxBot, panel: Panel) -> str:
+    if panel.place.channel_ids:
+        what = str(panel.place)
+        scope = "What is not set here is as in its category or the server."
+    else:
+        what = discord.utils.escape_markdown(panel.guild.name)
+        channels = await bot.storage.settings.channels(panel.guild.id)
+        others = clipped(" ".join(f"<#{each}>" for each in channels), 300)
+        scope = "They hold in all channels."
+        if others:
+            scope = f"Set otherwise in {others}: see `/settings panel channel:`."
+    return f"### Settings of {what}\n-# Changes are saved at once. {scope}"
