@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,7 +14,7 @@ from bot.events import Ended, JobEvent
 from bot.inference.tools import TOOLS
 from bot.inference.types import Progress, Queued, Request, Result
 from bot.records import Draft, Job
-from bot.units import format_seconds, format_wait
+from bot.units import counted, format_seconds, format_wait
 
 ACCENT = discord.Colour(0x5B6CFF)
 QUIET = discord.Colour(0x80848E)
@@ -162,6 +162,16 @@ def with_note(message: Message, note: str) -> Message:
     return replace(message, embed=embed.add_field(name=NOTE, value=note, inline=False))
 
 
+def joined(lines: Sequence[str]) -> str:
+    """Return lines as far as the field of an embed goes, and how many more there are."""
+    text = ""
+    for number, line in enumerate(lines):
+        if len(text) + len(line) > FIELD_LIMIT - 20:
+            return f"{text}and {len(lines) - number} more"
+        text += f"{line}\n"
+    return text.rstrip()
+
+
 def progress_line(progress: Progress) -> str:
     """Return the stage, a bar of its steps and the seconds left, as far as they are known."""
     stage = STAGES[progress.stage]
@@ -181,8 +191,7 @@ def _queued_line(queued: Queued) -> str:
         return "The bot is restarting. This goes on by itself when it is back."
     if queued.position <= 1:
         return "Starting …"
-    before = queued.position - 1
-    line = f"Waiting: {before} {'job' if before == 1 else 'jobs'} before this one"
+    line = f"Waiting: {counted(queued.position - 1, 'job')} before this one"
     if queued.seconds is not None:
         line += f", about {format_wait(queued.seconds)}"
     return f"{line}."

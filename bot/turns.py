@@ -14,7 +14,7 @@ from bot.inference.residency import model_of
 from bot.inference.types import Progress, Result
 from bot.records import Job, Origin
 from bot.scheduling import Scheduler, Waiting
-from bot.units import format_wait
+from bot.units import counted, format_wait
 
 UNKNOWN = 5.0
 """Seconds that a job counts with for its turn, as long as nothing like it has been done here."""
@@ -78,11 +78,14 @@ class Turns:
         mine = self._of_member[guild_id, user_id]
         ours = 0 if guild_id is None else self._of_server[guild_id]
         if mine >= limits.member:
-            jobs = "1 job" if mine == 1 else f"{mine} jobs"
-            raise JobError(f"You have {jobs} waiting already. {self._when_to_come_back()}")
+            raise JobError(
+                f"You have {counted(mine, 'job')} waiting already. {self._when_to_come_back()}"
+            )
         if ours >= limits.server:
-            jobs = "1 job waits" if ours == 1 else f"{ours} jobs wait"
-            raise JobError(f"{jobs} in this server. {self._when_to_come_back()}")
+            raise JobError(
+                f"This server has {counted(ours, 'job')} waiting already."
+                f" {self._when_to_come_back()}"
+            )
 
     def claim(self, origin: Origin, limits: Limits | None = None) -> None:
         """Count a job that is about to wait; raise JobError where there is no room for it."""

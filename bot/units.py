@@ -4,10 +4,17 @@ from __future__ import annotations
 
 
 def format_bytes(count: float) -> str:
-    """Return a size with one decimal: 16.7 GB, 8.8 MB."""
+    """Return a size with one decimal: 16.7 GB, 8.8 MB, 12.3 kB."""
     if abs(count) >= 1e8:
         return f"{count / 1e9:.1f} GB"
-    return f"{count / 1e6:.1f} MB"
+    if abs(count) >= 1e5 or not count:
+        return f"{count / 1e6:.1f} MB"
+    return f"{count / 1e3:.1f} kB"
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number of things: 1 job, 2 jobs."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def format_seconds(seconds: float) -> str:

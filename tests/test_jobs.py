@@ -312,7 +312,7 @@ async def test_too_many_of_one_member_or_server_are_refused_in_one_sentence(
     with pytest.raises(JobError, match="You have 2 jobs waiting already"):
         await jobs.submit(REQUEST, here)
     await jobs.submit(REQUEST, replace(here, user_id=2))
-    with pytest.raises(JobError, match="3 jobs wait in this server"):
+    with pytest.raises(JobError, match="This server has 3 jobs waiting"):
         await jobs.submit(REQUEST, replace(here, user_id=3))
     await jobs.submit(REQUEST, replace(here, user_id=3, guild_id=99))
     await jobs.cancel(mine[0].id, "Cancelled.")

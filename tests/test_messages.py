@@ -11,7 +11,6 @@ from bot.events import Ended
 from bot.inference.types import Progress, Queued, Region, Result, Weights
 from bot.messages import archived, compose, mask_preview, progress_line, with_note
 from bot.records import Draft, Job, Look
-from bot.units import format_bytes, format_seconds
 
 from .test_storage import ORIGIN, REQUEST, RESULT
 
@@ -200,7 +199,7 @@ def test_the_memory_is_told_as_the_server_wants_it() -> None:
         for kind in ("full", "short", "off")
     }
     assert lines["full"] == shown(JOB, RESULT)["Memory"] == memory_line(RESULT.memory, "full")
-    assert lines["short"] == "CPU: peak 0.0 MB, weights 50 % less than in bf16"
+    assert lines["short"] == "CPU: peak 0.0 kB, weights 50 % less than in bf16"
     assert lines["off"] is None
 
 
@@ -238,11 +237,3 @@ def test_the_whole_message_stays_inside_discords_limits() -> None:
 
 def test_a_prompt_is_one_line_of_a_quote_however_many_it_had() -> None:
     assert quoted("one\n\n# two\r\n> three") == "> one # two > three"
-
-
-def test_units_are_those_that_people_use() -> None:
-    assert format_bytes(16_670_000_000) == "16.7 GB"
-    assert format_bytes(8_826_132) == "8.8 MB"
-    assert format_seconds(0.164) == "0.16 s"
-    assert format_seconds(4.23) == "4.2 s"
-    assert format_seconds(200) == "3 min 20 s"

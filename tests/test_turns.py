@@ -94,7 +94,7 @@ def test_who_has_other_limits_is_held_to_those() -> None:
     queue = turns(*(job(number, server=1) for number in range(3)), limits=LIMITS)
     with pytest.raises(JobError, match="You have 3 jobs waiting already"):
         queue.claim(job(9, server=1).origin)
-    with pytest.raises(JobError, match="3 jobs wait in this server"):
+    with pytest.raises(JobError, match="This server has 3 jobs waiting"):
         queue.claim(job(9, server=1).origin, Limits(member=math.inf, server=3))
     queue.claim(job(9, server=1).origin, Limits(member=4, server=math.inf))
 

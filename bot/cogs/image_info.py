@@ -6,7 +6,7 @@ import asyncio
 import io
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, Self
 
 import discord
@@ -23,7 +23,7 @@ from bot.cogs.history import result_arguments
 from bot.errors import JobError, RequestError
 from bot.inference.tools import TOOLS
 from bot.inference.types import MemoryStats, Weights
-from bot.messages import ACCENT, FIELD_LIMIT
+from bot.messages import ACCENT, FIELD_LIMIT, joined
 from bot.picture_facts import PictureFacts, read_facts
 from bot.records import Job
 from bot.units import format_seconds
@@ -126,7 +126,7 @@ async def _of_job(interaction: discord.Interaction[FluxBot], job: Job) -> dict[s
     embed = _job_embed(job)
     if ancestors:
         lines = [_ancestor_line(each, sight) for each in ancestors[:MOST_PARENTS]]
-        embed.add_field(name="Made from", value=_joined(lines), inline=False)
+        embed.add_field(name="Made from", value=joined(lines), inline=False)
     if children := await archive.children(job.id):
         embed.add_field(name="Taken up by", value=f"{children} later jobs")
     seen = [each.id for each in ancestors if each.id in job.parents and sees(sight, each)]
@@ -243,8 +243,8 @@ async def _of_files(message: discord.Message) -> dict[str, Any]:
 def _told(facts: PictureFacts) -> str:
     if not facts.parameters:
         return "It does not say how it was made."
-    return _joined(
-        f"{_plain(name)}: {_plain(_text(value))}" for name, value in facts.parameters.items()
+    return joined(
+        [f"{_plain(name)}: {_plain(_text(value))}" for name, value in facts.parameters.items()]
     )
 
 
@@ -256,16 +256,6 @@ def _text(value: Any) -> str:
 
 def _plain(text: str) -> str:
     return discord.utils.escape_mentions(discord.utils.escape_markdown(text))[:FIELD_LIMIT]
-
-
-def _joined(lines: Iterable[str]) -> str:
-    """Return lines as far as a field goes."""
-    text = ""
-    for line in lines:
-        if len(text) + len(line) > FIELD_LIMIT - 2:
-            return f"{text}…"
-        text += f"{line}\n"
-    return text.rstrip()
 
 
 def _json_file(filename: str, values: Mapping[str, Any]) -> discord.File:

@@ -11,7 +11,7 @@ from discord.ext import commands
 from bot.client import FluxBot
 from bot.cogs._submit import acknowledge
 from bot.inference.types import DeviceMemory, Holding
-from bot.messages import ACCENT, FIELD_LIMIT
+from bot.messages import ACCENT, joined
 from bot.units import format_bytes
 
 PARTS = {
@@ -60,15 +60,12 @@ def report(memory: DeviceMemory) -> discord.Embed:
 
 def _lines(holdings: Sequence[Holding]) -> str:
     """Return one line for each holding, what was used last first, as far as a field goes."""
-    text = ""
+    lines = []
     for each in reversed(holdings):
         name = each.repo_id.rpartition("/")[2]
         line = f"{PARTS[each.part]} of {name} · {format_bytes(each.weights.actual)}"
-        line += " · 8-bit\n" if each.quantization == "8-bit" else "\n"
-        if len(text) + len(line) > FIELD_LIMIT - 1:
-            return f"{text}…"
-        text += line
-    return text
+        lines.append(f"{line} · 8-bit" if each.quantization == "8-bit" else line)
+    return joined(lines)
 
 
 def _savings(quantized: Sequence[Holding]) -> str:

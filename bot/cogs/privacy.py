@@ -14,10 +14,10 @@ from discord.ext import commands
 from bot.client import FluxBot, explain
 from bot.cogs._submit import acknowledge
 from bot.export import pack, plan
-from bot.messages import ACCENT, FIELD_LIMIT, QUIET
+from bot.messages import ACCENT, QUIET, joined
 from bot.personal import Held, Summary
 from bot.records import DEFAULT_FILESIZE_LIMIT
-from bot.units import format_bytes
+from bot.units import counted, format_bytes
 
 Verb = Literal["export", "ask", "delete", "keep"]
 
@@ -117,7 +117,7 @@ async def _report(interaction: discord.Interaction[FluxBot]) -> discord.Embed:
         keep_days = (await bot.storage.settings.at(held.guild_id)).keep_days
         lines.append(_held(bot, held, keep_days))
     embed = discord.Embed(title="Stored about you", description=KINDS, colour=ACCENT)
-    embed.add_field(name="By server", value=_joined(lines) or "nothing", inline=False)
+    embed.add_field(name="By server", value=joined(lines) or "nothing", inline=False)
     for name, value in _beside(summary).items():
         embed.add_field(name=name, value=value)
     return embed
@@ -130,7 +130,8 @@ def _held(client: discord.Client, held: Held, keep_days: int) -> str:
         place = discord.utils.escape_markdown(guild.name)
     kept = f"kept for {keep_days} days" if keep_days else "kept until they are deleted"
     return (
-        f"{place}: {held.jobs} jobs, {held.pictures} pictures of {format_bytes(held.bytes)},"
+        f"{place}: {counted(held.jobs, 'job')}, {counted(held.pictures, 'picture')} of"
+        f" {format_bytes(held.bytes)},"
         f" since <t:{held.since:.0f}:D>, {kept}"
     )
 
@@ -142,16 +143,6 @@ def _beside(summary: Summary) -> dict[str, str]:
         "Entries of GPU seconds": str(summary.usage),
         "Changes of settings": str(summary.changes),
     }
-
-
-def _joined(lines: list[str]) -> str:
-    """Return lines as far as a field goes."""
-    text = ""
-    for number, line in enumerate(lines):
-        if len(text) + len(line) > FIELD_LIMIT - 20:
-            return f"{text}and {len(lines) - number} more"
-        text += f"{line}\n"
-    return text.rstrip()
 
 
 def _buttons(*verbs: Verb) -> discord.ui.View:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from itertools import islice
 from typing import Self
 
@@ -16,7 +16,7 @@ from bot.cogs._submit import acknowledge
 from bot.errors import JobError
 from bot.inference.tools import TOOLS
 from bot.jobs import Jobs
-from bot.messages import ACCENT, FIELD_LIMIT, STAGES
+from bot.messages import ACCENT, STAGES, joined
 from bot.records import Job
 from bot.turns import Place, Running
 from bot.units import format_wait
@@ -147,19 +147,19 @@ async def overview(
         return _who(interaction, job)
 
     running = [_running_line(jobs, run, who(run.job)) for run in jobs.running]
-    embed.add_field(name="Being painted", value=_joined(running) or "nothing", inline=False)
+    embed.add_field(name="Being painted", value=joined(running) or "nothing", inline=False)
     places = await jobs.places()
     mine = [place for place in places if place.job.origin.user_id == interaction.user.id]
     others = [place for place in places if place.job.origin.user_id != interaction.user.id]
     if mine:
         lines = [_waiting_line(place, _title(place.job, with_prompt=True)) for place in mine]
-        embed.add_field(name="Yours", value=_joined(lines), inline=False)
+        embed.add_field(name="Yours", value=joined(lines), inline=False)
     pages = max(1, -(-len(others) // PAGE))
     page = min(page, pages - 1)
     if others:
         shown = others[page * PAGE : (page + 1) * PAGE]
         lines = [_waiting_line(place, f"{_title(place.job)} · {who(place.job)}") for place in shown]
-        embed.add_field(name="Of others", value=_joined(lines), inline=False)
+        embed.add_field(name="Of others", value=joined(lines), inline=False)
     embed.set_footer(
         text=f"{len(places)} waiting" + (f", page {page + 1} of {pages}" * (pages > 1))
     )
@@ -229,16 +229,6 @@ def _who(interaction: discord.Interaction[FluxBot], job: Job) -> str:
     if job.origin.guild_id is None or job.origin.guild_id != interaction.guild_id:
         return "somebody elsewhere"
     return f"<@{job.origin.user_id}>"
-
-
-def _joined(lines: Sequence[str]) -> str:
-    """Return lines as far as a field goes."""
-    text = ""
-    for number, line in enumerate(lines):
-        if len(text) + len(line) > FIELD_LIMIT - 20:
-            return f"{text}and {len(lines) - number} more"
-        text += f"{line}\n"
-    return text.rstrip()
 
 
 async def setup(bot: FluxBot) -> None:

@@ -83,7 +83,7 @@ async def test_it_tells_what_is_kept_and_for_how_long(
     await painted(held_scene, held)
     message = await privacy(held_scene)
     told = fields(message)
-    assert told["By server"].startswith(f"{held_scene.channel.guild.name}: 1 jobs, 1 pictures of")
+    assert told["By server"].startswith(f"{held_scene.channel.guild.name}: 1 job, 1 picture of")
     assert told["Attached images"].startswith("1, ")
     assert told["Entries of GPU seconds"] == "1"
     assert told["By server"].endswith("kept until they are deleted")

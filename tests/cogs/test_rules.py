@@ -178,7 +178,7 @@ async def test_waiting_jobs_are_capped_for_a_member_and_for_the_server(
     assert "You have 1 job waiting already." in await refused(held_scene, seed=3)
     await held_scene.bob.slash(held_scene.channel, "generate", prompt="a red circle", seed=4)
     sentence = await refused(held_scene, held_scene.moderator, seed=5)
-    assert "2 jobs wait in this server." in sentence
+    assert "This server has 2 jobs waiting already." in sentence
 
 
 async def test_the_seconds_of_a_day_are_those_of_the_jobs(
