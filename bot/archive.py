@@ -26,6 +26,14 @@ ANCESTORS = f"""WITH RECURSIVE chain (id, generation) AS (
     )
     {SELECT_JOBS} WHERE id IN (SELECT id FROM chain) ORDER BY id DESC LIMIT {MOST_ANCESTORS}"""
 
+NOTE_POST = """INSERT OR IGNORE INTO posts (job_id, channel_id, message_id)
+    SELECT id, :channel_id, :message_id FROM jobs WHERE id = :job_id"""
+
+REMOVE_POST = """INSERT OR IGNORE INTO removals (message_id, channel_id)
+    SELECT :message_id, :channel_id
+    WHERE NOT EXISTS (SELECT 1 FROM jobs WHERE id = :job_id)"""
+"""For a job that was deleted while its message was on its way."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sight:
@@ -103,6 +111,13 @@ class Archive:
         """Return the job whose message that is, whoever may see it."""
         rows = await self._database.rows(f"{SELECT_JOBS} WHERE message_id = ?", message_id)
         return read_job(rows[0]) if rows else None
+
+    async def note_post(self, job_id: int, channel_id: int, message_id: int) -> None:
+        """Note a message that has a job's pictures too, to be deleted with it, or at once."""
+        post = {"job_id": job_id, "channel_id": channel_id, "message_id": message_id}
+        async with self._database.transaction() as connection:
+            await connection.execute(NOTE_POST, post)
+            await connection.execute(REMOVE_POST, post)
 
     async def ancestors(self, job_id: int) -> list[Job]:
         """Return the jobs from whose pictures a job was made, and so on, the latest first."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sqlite3
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -59,11 +59,6 @@ class Database:
         """Carry out one statement in a transaction of its own, and return how many rows changed."""
         async with self.transaction() as connection:
             return (await connection.execute(sql, values)).rowcount
-
-    async def change_many(self, sql: str, values: Iterable[tuple[object, ...]]) -> None:
-        """Carry out one statement for each tuple of values, all or none."""
-        async with self.transaction() as connection:
-            await connection.executemany(sql, values)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[aiosqlite.Connection]:

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import json
 import os
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from bot.database import Database
 from bot.errors import JobError
 from bot.files import FOLDERS, input_path, sentences
 from bot.records import ENDED_AT
+from bot.settings import DAY
 
 BATCH = 250
 """Jobs in one transaction, so that other writers have their turn soon."""
@@ -30,6 +32,11 @@ PICTURE_FILES = f"""
     SELECT job_id, path FROM images WHERE bytes > 0 AND job_id IN {THESE}
     UNION ALL
     SELECT id, control_path FROM jobs WHERE control_path IS NOT NULL AND id IN {THESE}"""
+
+# those of private jobs are seen by their members alone, and soon out of the bot's reach
+NOTE_MESSAGES = f"""INSERT OR IGNORE INTO removals (message_id, channel_id)
+    SELECT message_id, channel_id FROM jobs WHERE NOT private AND id IN {THESE}
+    UNION ALL SELECT message_id, channel_id FROM posts WHERE job_id IN {THESE}"""
 
 # each with the last of the jobs that it is for, unless somebody still needs it
 INPUT_FILES = f"""
@@ -53,8 +60,8 @@ class Disposal:
         self._inputs = inputs
 
     async def delete(self, job_id: int) -> None:
-        """Delete a job with its pictures; raise JobError while it is not over."""
-        if not await self._remove_jobs([job_id], ENDED):
+        """Delete a job, its messages too; raise JobError while it is not over."""
+        if not await self._remove_jobs([job_id], ENDED, messages=True):
             raise JobError(
                 "This still waits, is being painted or on its way to you. Cancel it first, or try"
                 " again in a moment."
@@ -77,30 +84,43 @@ class Disposal:
     async def delete_member(self, user_id: int, guild_id: int | None = None) -> None:
         """Delete everything that there is of a member, in one server or everywhere.
 
-        What counts for the server stays, without the member: seconds that were used, and changes
-        of settings.
+        What counts for the server stays, without the member: seconds that were used, those of the
+        last day only once `forget_members` is called, and changes of settings. The messages go
+        with what is deleted everywhere.
         """
         here, where = "(?2 IS NULL OR guild_id = ?2)", "user_id = ?1 AND "
-        await self._delete_where(where + here, user_id, guild_id)
+        await self._delete_where(where + here, user_id, guild_id, messages=guild_id is None)
         origin = "json_extract(origin, '$.user_id') = ?1 AND "
         there = "(?2 IS NULL OR json_extract(origin, '$.guild_id') = ?2)"
         await self._delete_drafts(origin + there, user_id, guild_id)
         async with self._database.transaction() as connection:
             for change in (
-                "UPDATE usage SET user_id = NULL",
+                "UPDATE usage SET forgotten = 1",
                 "UPDATE settings_log SET user_id = 0",
                 "DELETE FROM departures",
             ):
                 await connection.execute(f"{change} WHERE {where}{here}", (user_id, guild_id))
+        await self.forget_members(time.time() - DAY)
+
+    async def forget_members(self, used_before: float) -> None:
+        """Take the names of deleted members from seconds that count for no limit any more."""
+        await self._database.change(
+            "UPDATE usage SET user_id = NULL WHERE forgotten AND ended_at < ?", used_before
+        )
+
+    async def messages(self) -> list[tuple[int, int]]:
+        """Return the messages that are still to be deleted, as channel and id, the latest first."""
+        rows = await self._database.rows("SELECT * FROM removals ORDER BY message_id DESC")
+        return [(row["channel_id"], row["message_id"]) for row in rows]
+
+    async def strike_message(self, message_id: int) -> None:
+        """Note that a message is deleted, or cannot be."""
+        await self._database.change("DELETE FROM removals WHERE message_id = ?", message_id)
 
     async def delete_records(self, *, changed_before: float, used_before: float) -> None:
         """Delete records that are too old: who changed settings, and seconds that were used."""
         await self._database.change("DELETE FROM settings_log WHERE changed_at < ?", changed_before)
         await self._database.change("DELETE FROM usage WHERE ended_at < ?", used_before)
-
-    async def bytes_in_use(self) -> int:
-        """Return how much the pictures and what members attached take on the disk."""
-        return sum((await self._sizes()).values())
 
     async def delete_files(self, limit: int) -> int:
         """Delete files of the oldest jobs until `limit` bytes are left, and return how many jobs'.
@@ -145,16 +165,21 @@ class Disposal:
         """Leave no copy of what was deleted in the database's own journal."""
         await self._database.forget()
 
-    async def _delete_where(self, condition: str, *values: object) -> int:
+    async def _delete_where(self, condition: str, *values: object, messages: bool = False) -> int:
         deleted = 0
         while rows := await self._database.rows(
             f"SELECT id FROM jobs WHERE {condition} ORDER BY id LIMIT {BATCH}", *values
         ):
-            deleted += await self._remove_jobs([row["id"] for row in rows])
+            deleted += await self._remove_jobs([row["id"] for row in rows], messages=messages)
         return deleted
 
-    async def _remove_jobs(self, job_ids: Sequence[int], condition: str = "TRUE") -> int:
-        """Remove those of the jobs that meet a condition, and return how many did."""
+    async def _remove_jobs(
+        self, job_ids: Sequence[int], condition: str = "TRUE", *, messages: bool = False
+    ) -> int:
+        """Remove those of the jobs that meet a condition, and return how many did.
+
+        With `messages` it is noted, in the same transaction, that theirs are to be deleted too.
+        """
         ids = json.dumps(job_ids)
         async with self._inputs:
             async with self._database.transaction() as connection:
@@ -164,6 +189,8 @@ class Disposal:
                 ids = json.dumps([row["id"] for row in rows])
                 pictures = await connection.execute_fetchall(PICTURE_FILES, (ids, ids))
                 hashes = await _hashes(connection, "job_id", ids)
+                if messages:
+                    await connection.execute(NOTE_MESSAGES, (ids, ids))
                 await connection.execute(f"DELETE FROM jobs WHERE id IN {THESE}", (ids,))
                 unused = await connection.execute_fetchall(UNUSED, (hashes,))
             paths = [row["path"] for row in pictures]

@@ -81,6 +81,7 @@ class Jobs:
         self._entering = asyncio.Lock()
         self._changed = asyncio.Event()
         self._stopping = False
+        self._is_goodbye_said = False
 
     async def submit(
         self,
@@ -139,6 +140,11 @@ class Jobs:
             with contextlib.suppress(JobError):  # made meanwhile
                 await self.cancel(job.id, reason, silently=silently)
 
+    async def forget(self, user_id: int, reason: str) -> None:
+        """Call off all jobs of a member, and take back the pictures that are on their way."""
+        await self.cancel_where(lambda job: job.origin.user_id == user_id, reason)
+        await self._outbox.recall(user_id)
+
     def unfinished(self) -> list[Job]:
         """Return the jobs that run, and then those that wait."""
         return [*(run.job for run in self.running), *self._turns.waiting.values()]
@@ -184,11 +190,8 @@ class Jobs:
             self._early.clear()
             self._is_begun = True
             for job in left_behind:
-                if job.state != "made" and job.attempts < MOST_ATTEMPTS:
-                    await self._enter_again(job)
+                await self._take_up(job)
         async with asyncio.TaskGroup() as group:
-            # beside the work: a Discord that is slow to take this must not hold up the queue
-            group.create_task(self._recover(left_behind))
             group.create_task(self._keep_places_told())
             for _ in range(self._executor.capacity):
                 group.create_task(self._work())
@@ -201,7 +204,14 @@ class Jobs:
             making.cancel()
         await self._rest(FAREWELL)
         await self._outbox.abandon()
-        # whom Discord does not tell within this time, the next start tells
+        if not self._is_goodbye_said:
+            await self._say_goodbye()
+            self._is_goodbye_said = True
+        # what could not be recorded any more is put back
+        await self._rest(FAREWELL)
+
+    async def _say_goodbye(self) -> None:
+        """Tell those who wait; whom Discord does not tell in time, the next start tells."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(FAREWELL):
                 for job in list(self._turns.waiting.values()):
@@ -216,13 +226,14 @@ class Jobs:
             async with asyncio.timeout(seconds):
                 await self._until(self._is_at_rest)
 
-    async def _recover(self, jobs: list[Job]) -> None:
-        """Bring to their members what an earlier process made, and that some cannot be made."""
-        for job in jobs:
-            if job.state == "made":
-                await self._outbox.bring_kept(job)
-            elif job.attempts >= MOST_ATTEMPTS:
-                await self._outbox.send(job, Ended(state="failed", text=WORN_OUT))
+    async def _take_up(self, job: Job) -> None:
+        """Go on with a job that an earlier process has left; Discord may be slow meanwhile."""
+        if job.state == "made":
+            self._outbox.bring_kept(job)
+        elif job.attempts >= MOST_ATTEMPTS:
+            await self._fail(job, WORN_OUT)
+        else:
+            await self._enter_again(job)
 
     async def _keep_places_told(self) -> None:
         """Tell those who wait when their place has changed, each not too often, nor all at once."""
@@ -263,16 +274,16 @@ class Jobs:
                 del self._making[job_id]
         except asyncio.CancelledError:
             if ended := self._cancelled.get(job_id):
-                await self._outbox.send(run.job, ended)
+                await self._end(run.job, ended)
             else:
                 await self._put_back(run.job)
             if _being_cancelled():
                 raise
         except _MemberLeft:
-            await self._outbox.send(run.job, Ended(state="cancelled", text=LEFT))
+            await self._end(run.job, Ended(state="cancelled", text=LEFT))
         except WorkerDied as error:
             if not error.starting and run.job.state != "running":
-                run.job = await self._storage.start_job(job_id)  # it was, without a word
+                run.job = await self._count_attempt(run.job)  # it was begun, without a word
             _log.warning("job %d, attempt %d: %s", job_id, run.job.attempts, error)
             if error.starting:
                 await self._fail(run.job, str(error))
@@ -289,7 +300,7 @@ class Jobs:
             await self._fail(run.job, defect_sentence(reference))
         else:
             self._turns.learn(run.job, result)
-            await self._outbox.send(run.job, result)
+            await self._end(run.job, result)
 
     async def _make(self, run: Running) -> Result:
         if await self._is_in_vain(run.job):
@@ -310,7 +321,20 @@ class Jobs:
         raise AssertionError("a run ends with a result or an error")
 
     async def _fail(self, job: Job, text: str) -> None:
-        await self._outbox.send(job, Ended(state="failed", text=text))
+        await self._end(job, Ended(state="failed", text=text))
+
+    async def _end(self, job: Job, event: Result | Ended) -> None:
+        """Let a job end, unless the bot stops before that is recorded."""
+        if not await self._outbox.send(job, event) and self._stopping:
+            await self._put_back(job)
+
+    async def _count_attempt(self, job: Job) -> Job:
+        """Record that a job was begun; where that cannot be, it is known to this process alone."""
+        try:
+            return await self._storage.start_job(job.id)
+        except BotError as error:
+            _log.error("job %d: its attempt is not recorded: %s", job.id, error)
+            return replace(job, attempts=job.attempts + 1)
 
     async def _is_in_vain(self, job: Job) -> bool:
         """Ask whether the member of a job that waited for long has left; no answer counts as no."""

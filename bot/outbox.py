@@ -6,9 +6,9 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
-from bot.errors import BotError, StorageError
+from bot.errors import JobError, StorageError
 from bot.events import Deliver, Ended, JobEvent
 from bot.inference.types import Result
 from bot.records import Job
@@ -27,6 +27,15 @@ UNDELIVERED = (
 )
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Letter:
+    """What is on its way; its pictures may be in memory all the while."""
+
+    job: Job
+    is_result: bool
+    holds_pictures: bool
+
+
 class Outbox:
     """Records how jobs end, and brings that to their members; `on_arrival` is called after each."""
 
@@ -36,9 +45,9 @@ class Outbox:
         self._storage = storage
         self._deliver = deliver
         self._on_arrival = on_arrival
-        self._letters: dict[asyncio.Task[None], Result | Ended] = {}
-        self._late: set[asyncio.Task[None]] = set()
-        # the pictures of what is late are read anew, those of one job at a time
+        self._letters: dict[asyncio.Task[None], _Letter] = {}
+        self._late: dict[asyncio.Task[None], Job] = {}
+        # the pictures of what was made before are read anew, those of one job at a time
         self._one_by_one = asyncio.Lock()
 
     @property
@@ -49,7 +58,7 @@ class Outbox:
     @property
     def is_full(self) -> bool:
         """Whether so many results are on their way that no more should be made for now."""
-        return sum(isinstance(event, Result) for event in self._letters.values()) >= ROOM
+        return sum(letter.holds_pictures for letter in self._letters.values()) >= ROOM
 
     async def tell(self, job: Job, event: JobEvent) -> bool:
         """Tell a member what has happened, and return whether that was taken."""
@@ -60,62 +69,74 @@ class Outbox:
             _log.exception("job %d: its member could not be told", job.id)
             return False
 
-    async def send(self, job: Job, event: Result | Ended) -> None:
-        """Record how a job ended, and return then; it is brought to its member meanwhile."""
-        recorded = asyncio.Event()
+    async def send(self, job: Job, event: Result | Ended) -> bool:
+        """Record how a job ended, and return then whether it could; it is brought meanwhile."""
+        recorded: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         letter = asyncio.create_task(self._bring(job, event, recorded), name=f"end of job {job.id}")
-        self._letters[letter] = event
-        letter.add_done_callback(self._arrive)
-        await recorded.wait()
+        is_result = isinstance(event, Result)
+        self._post(letter, _Letter(job=job, is_result=is_result, holds_pictures=is_result))
+        await asyncio.wait({letter, recorded}, return_when=asyncio.FIRST_COMPLETED)
+        return recorded.done()
 
-    async def bring_kept(self, job: Job) -> None:
-        """Bring to its member what an earlier process has made.
+    def bring_kept(self, job: Job) -> None:
+        """Bring to its member, meanwhile, what an earlier process has made."""
+        letter = asyncio.create_task(self._bring_kept(job), name=f"kept end of job {job.id}")
+        self._post(letter, _Letter(job=job, is_result=True, holds_pictures=False))
 
-        Once: what cannot be brought now is not tried again by the next start.
-        """
-        try:
-            result = await self._storage.result(job)
-        except StorageError as error:
-            await self.send(job, Ended(state="failed", text=str(error)))
-            return
-        if not await self._give(job, result):
-            await self.send(job, Ended(state="failed", text=UNDELIVERED))
+    async def recall(self, user_id: int) -> None:
+        """Take back the results that are on their way to a member."""
+        results = {task: letter.job for task, letter in self._letters.items() if letter.is_result}
+        jobs = results | self._late
+        await _cancel([task for task, job in jobs.items() if job.origin.user_id == user_id])
 
     async def abandon(self) -> None:
         """Leave what is on its way to the next start."""
-        letters = [*self._letters, *self._late]
-        for letter in letters:
-            letter.cancel()
-        await asyncio.gather(*letters, return_exceptions=True)
+        await _cancel([*self._letters, *self._late])
+
+    def _post(self, task: asyncio.Task[None], letter: _Letter) -> None:
+        self._letters[task] = letter
+        task.add_done_callback(self._arrive)
 
     def _arrive(self, letter: asyncio.Task[None]) -> None:
         del self._letters[letter]
-        if not letter.cancelled() and (defect := letter.exception()):
-            _log.error("%s: it was not brought to its member", letter.get_name(), exc_info=defect)
+        _log_defect(letter)
         self._on_arrival()
 
-    async def _bring(self, job: Job, event: Result | Ended, recorded: asyncio.Event) -> None:
-        try:
-            if isinstance(event, Result) and job.repeats is not None:
-                event = replace(event, notes=(*event.notes, await self._agreement(job, event)))
-            event = await self._record(job, event)
-        finally:
-            recorded.set()
+    async def _bring(self, job: Job, event: Result | Ended, recorded: asyncio.Future[None]) -> None:
+        event = await self._record(job, event)
+        recorded.set_result(None)
         if isinstance(event, Ended):
-            if not event.silent:
-                await self.tell(job, event)
-        elif not await self._hand_over(job, event) and not self.stopping:
-            late = asyncio.create_task(self._bring_late(job.id), name=f"late end of job {job.id}")
-            self._late.add(late)
-            late.add_done_callback(self._late.discard)
+            await self.tell(job, event)
+            return
+        if job.repeats is not None:
+            event = await self._compared(job, event)
+        if not await self._hand_over(job, event):
+            self._try_later(job)
 
-    async def _agreement(self, job: Job, result: Result) -> str:
+    async def _bring_kept(self, job: Job) -> None:
+        if not await self._bring_again(job):
+            self._try_later(job)
+
+    def _try_later(self, job: Job) -> None:
+        if self.stopping:
+            return
+        late = asyncio.create_task(self._bring_late(job), name=f"late end of job {job.id}")
+        self._late[late] = job
+        late.add_done_callback(self._late.pop)
+        late.add_done_callback(_log_defect)
+
+    async def _compared(self, job: Job, result: Result) -> Result:
+        """Return a result that says how it compares with what it repeats, and record that."""
         try:
-            return await agreement(self._storage, job, result)
+            note = await agreement(self._storage, job, result)
         except Exception:
             # a defect there must not cost the pictures
             _log.exception("job %d could not be compared with job %d", job.id, job.repeats)
-            return f"This could not be compared with job {job.repeats}."
+            note = f"This could not be compared with job {job.repeats}."
+        result = replace(result, notes=(*result.notes, note))
+        with contextlib.suppress(StorageError):
+            await self._storage.set_notes(job.id, result.notes)
+        return result
 
     async def _record(self, job: Job, event: Result | Ended) -> Result | Ended:
         """Record how a job ended, and return what its member is to be told."""
@@ -125,6 +146,8 @@ class Outbox:
             return event
         try:
             await self._storage.finish_job(job.id, event)
+        except JobError as error:  # its member had everything deleted
+            return Ended(state="cancelled", text=str(error), silent=True)
         except StorageError as error:
             # the member gets the pictures all the same
             _log.error("job %d is not kept: %s", job.id, error)
@@ -134,34 +157,62 @@ class Outbox:
 
     async def _hand_over(self, job: Job, result: Result) -> bool:
         """Bring a result, or else that it cannot be brought, and return whether that was taken."""
-        if await self._give(job, result):
-            return True
-        ended = Ended(state="failed", text=UNDELIVERED)
-        if self.stopping or not await self.tell(job, ended):
-            return False
-        with contextlib.suppress(StorageError):
-            await self._storage.end_job(job.id, ended.state, ended.text)
-        return True
-
-    async def _bring_late(self, job_id: int) -> None:
-        """Try a few times more what was not taken; after that it is left to the next start."""
-        for pause in LATER:
-            await asyncio.sleep(pause)
-            async with self._one_by_one:
-                try:
-                    job = await self._storage.job(job_id)
-                    if job.state != "made":  # it could not be recorded
-                        return
-                    result = await self._storage.result(job)
-                except BotError as error:  # it was deleted meanwhile, or cannot be read
-                    _log.warning("job %d: not brought later: %s", job_id, error)
-                    return
-                if await self._hand_over(job, result):
-                    return
-
-    async def _give(self, job: Job, result: Result) -> bool:
         if not await self.tell(job, result):
-            return False
+            return await self._admit(job, UNDELIVERED)
         with contextlib.suppress(StorageError):
             await self._storage.mark_delivered(job.id)
         return True
+
+    async def _admit(self, job: Job, text: str) -> bool:
+        """Tell a member that there is nothing for them to see, and return whether that was taken.
+
+        While the bot stops nobody is told: the next start may have the pictures for them.
+        """
+        ended = Ended(state="failed", text=text)
+        if self.stopping or not await self.tell(job, ended):
+            return False
+        await self._close(job, text)
+        return True
+
+    async def _close(self, job: Job, text: str) -> None:
+        """Let a job be over; its pictures stay in the history."""
+        with contextlib.suppress(StorageError):
+            await self._storage.end_job(job.id, "failed", text)
+
+    async def _bring_late(self, job: Job) -> None:
+        """Try a few times more what was not taken."""
+        for pause in LATER:
+            await asyncio.sleep(pause)
+            if await self._bring_again(job):
+                return
+        if not self.stopping:
+            _log.error("job %d: Discord took it in no form, and it is not tried again", job.id)
+            await self._close(job, UNDELIVERED)
+
+    async def _bring_again(self, job: Job) -> bool:
+        """Bring what was made before, and return whether there is nothing more to try."""
+        async with self._one_by_one:
+            if self.stopping:
+                return False
+            try:
+                job = await self._storage.job(job.id)
+                if job.state != "made":  # it could not be recorded
+                    return True
+                result = await self._storage.result(job)
+            except JobError:  # it was deleted meanwhile
+                return True
+            except StorageError as error:
+                _log.error("job %d: its pictures cannot be read: %s", job.id, error)
+                return await self._admit(job, str(error))
+            return await self._hand_over(job, result)
+
+
+async def _cancel(letters: list[asyncio.Task[None]]) -> None:
+    for letter in letters:
+        letter.cancel()
+    await asyncio.gather(*letters, return_exceptions=True)
+
+
+def _log_defect(letter: asyncio.Task[None]) -> None:
+    if not letter.cancelled() and (defect := letter.exception()):
+        _log.error("%s: it was not brought to its member", letter.get_name(), exc_info=defect)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from math import log10
 
 import numpy as np
+from PIL import Image
 
 from bot.errors import JobError, StorageError, UnusableImage
 from bot.inference.images import flatten, open_image
@@ -17,6 +18,8 @@ from bot.storage import Storage
 
 NAMES = {
     "model": "the model",
+    "weights": "the weights",
+    "transformer": "the transformer",
     "revision": "the model's revision",
     "kernel": "the kernel",
     "dtype": "the precision",
@@ -24,6 +27,9 @@ NAMES = {
     "bot": "the bot's version",
 }
 """What people read of what decides over the pixels; libraries go by their own names."""
+
+BAND = 64
+"""Rows that are compared at a time: all of a large picture would take gigabytes."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,7 +56,7 @@ async def agreement(storage: Storage, job: Job, result: Result) -> str:
     try:
         before = (await storage.result(earlier)).images
         differences = await asyncio.to_thread(_compare_all, before, result.images)
-    except (StorageError, UnusableImage):
+    except (JobError, StorageError, UnusableImage):
         return f"This repeats {name}, whose pictures cannot be read any more."
     if differences is None:
         return f"This repeats {name}, but in another size{_why(earlier.outcome, result)}."
@@ -70,21 +76,31 @@ def _compare_all(before: Sequence[bytes], after: Sequence[bytes]) -> list[Differ
         return None
     differences = []
     for old, new in zip(before, after, strict=True):
-        pixels = [np.asarray(flatten(open_image(each)), dtype=np.int16) for each in (old, new)]
-        if pixels[0].shape != pixels[1].shape:
+        difference = _compare(flatten(open_image(old)), flatten(open_image(new)))
+        if difference is None:
             return None
-        differences.append(_difference(pixels[0], pixels[1]))
+        differences.append(difference)
     return differences
 
 
-def _difference(old: np.ndarray, new: np.ndarray) -> Difference:
-    distance = np.abs(old - new)
-    squared = float(np.mean(distance.astype(np.float64) ** 2))
+def _compare(old: Image.Image, new: Image.Image) -> Difference | None:
+    if old.size != new.size:
+        return None
+    counts = sum(_distances(old, new, top) for top in range(0, old.height, BAND))
+    levels = np.arange(256)
+    squared = float(np.average(levels**2, weights=counts))
     return Difference(
-        largest=int(distance.max()),
-        mean=float(distance.mean()),
+        largest=int(np.flatnonzero(counts).max()),
+        mean=float(np.average(levels, weights=counts)),
         psnr=10 * log10(255**2 / squared) if squared else float("inf"),
     )
+
+
+def _distances(old: Image.Image, new: Image.Image, top: int) -> np.ndarray:
+    """Return how often each difference from 0 to 255 is there in a band of two pictures."""
+    box = (0, top, old.width, min(top + BAND, old.height))
+    pixels = [np.asarray(each.crop(box)) for each in (old, new)]
+    return np.bincount((np.maximum(*pixels) - np.minimum(*pixels)).ravel(), minlength=256)
 
 
 def _why(outcome: Mapping[str, object], result: Result) -> str:

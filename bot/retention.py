@@ -8,7 +8,8 @@ import time
 from collections.abc import Callable
 
 from bot.errors import StorageError
-from bot.leavers import DAY, Leavers
+from bot.leavers import Leavers
+from bot.settings import DAY
 from bot.storage import Storage
 
 _log = logging.getLogger(__name__)
@@ -70,6 +71,7 @@ class Retention:
         await disposal.delete_records(
             changed_before=now - CHANGES_KEPT, used_before=now - USAGE_KEPT
         )
+        await disposal.forget_members(now - DAY)
         if self._limit is not None and (emptied := await disposal.delete_files(self._limit)):
             _log.info("the files of the %d oldest jobs are deleted, to stay in bounds", emptied)
         await disposal.forget()

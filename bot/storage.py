@@ -6,7 +6,7 @@ import asyncio
 import json
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict, replace
 from hashlib import sha256
@@ -26,7 +26,11 @@ from bot.personal import PersonalData
 from bot.records import SELECT_JOBS, Draft, Job, Origin, StoredImage, read_draft, read_job
 from bot.settings_store import WHOLE_SERVER, SettingsStore
 
-END_JOB = "UPDATE jobs SET state = ?, error = ?, finished_at = ? WHERE id = ?"
+END_JOB = """UPDATE jobs SET state = ?, error = ?, finished_at = coalesce(finished_at, ?)
+    WHERE id = ?"""
+"""What was made was finished then, however late it turns out that nobody gets it."""
+
+UNKNOWN = "This job is not known any more."
 
 RECORD_USAGE = """INSERT INTO usage (user_id, guild_id, ended_at, seconds)
     SELECT user_id, guild_id, finished_at, max(0, finished_at - started_at)
@@ -100,7 +104,7 @@ class Storage:
         """Return a job; raise JobError if there is none of that id."""
         rows = await self._database.rows(f"{SELECT_JOBS} WHERE id = ?", job_id)
         if not rows:
-            raise JobError("This job is not known any more.")
+            raise JobError(UNKNOWN)
         return read_job(rows[0])
 
     async def unfinished_jobs(self) -> list[Job]:
@@ -149,7 +153,10 @@ class Storage:
         return [read_job(row) for row in reversed(rows)]
 
     async def finish_job(self, job_id: int, result: Result) -> None:
-        """Keep the pictures of a job and record it as made, both or neither."""
+        """Keep the pictures of a job and record it as made, both or neither.
+
+        Raise JobError if it was deleted meanwhile.
+        """
         paths = [f"images/{job_id:08}-{n}.png" for n in range(1, len(result.images) + 1)]
         files = dict(zip(paths, result.images, strict=True))
         control_path = None
@@ -168,28 +175,41 @@ class Storage:
             "made_with": dict(result.made_with),
             "unsafe": result.unsafe,
         }
+
+        def write() -> list[str]:
+            write_files(self._folder, files)
+            return [sha256(image).hexdigest() for image in result.images]
+
         with sentences(self._folder):
-            await asyncio.to_thread(write_files, self._folder, files)
+            hashes = await asyncio.to_thread(write)
+        rows = [
+            (job_id, position, seed, path, len(image), each)
+            for position, (seed, path, image, each) in enumerate(
+                zip(result.seeds, paths, result.images, hashes, strict=True), 1
+            )
+        ]
         try:
-            await self._record_images(job_id, result, paths, control_path, json.dumps(outcome))
+            await self._record_images(job_id, rows, control_path, json.dumps(outcome))
         except BaseException:
-            for path in files:
-                (self._folder / path).unlink(missing_ok=True)
+            # a cancel that lands on COMMIT does not undo it: then the job is made
+            if not await self.images(job_id):
+                for path in files:
+                    (self._folder / path).unlink(missing_ok=True)
+            await self.job(job_id)
             raise
 
     async def _record_images(
-        self, job_id: int, result: Result, paths: list[str], control_path: str | None, outcome: str
+        self,
+        job_id: int,
+        rows: Iterable[tuple[object, ...]],
+        control_path: str | None,
+        outcome: str,
     ) -> None:
         async with self._database.transaction() as connection:
             await connection.executemany(
                 "INSERT INTO images (job_id, position, seed, path, bytes, sha256)"
                 " VALUES (?, ?, ?, ?, ?, ?)",
-                [
-                    (job_id, position, seed, path, len(image), sha256(image).hexdigest())
-                    for position, (seed, path, image) in enumerate(
-                        zip(result.seeds, paths, result.images, strict=True), 1
-                    )
-                ],
+                rows,
             )
             await connection.execute(
                 "UPDATE jobs SET state = 'made', outcome = ?, control_path = ?, finished_at = ?"
@@ -197,6 +217,14 @@ class Storage:
                 (outcome, control_path, time.time(), job_id),
             )
             await connection.execute(RECORD_USAGE, (job_id,))
+
+    async def set_notes(self, job_id: int, notes: Sequence[str]) -> None:
+        """Record what is to be said with the pictures of a job, if they are kept."""
+        await self._database.change(
+            "UPDATE jobs SET outcome = json_set(outcome, '$.notes', json(?)) WHERE id = ?",
+            json.dumps(notes),
+            job_id,
+        )
 
     async def images(self, job_id: int) -> list[StoredImage]:
         """Return the pictures of a job in their order."""
@@ -206,15 +234,21 @@ class Storage:
         return [StoredImage(**{**dict(row), "path": self._folder / row["path"]}) for row in rows]
 
     async def result(self, job: Job) -> Result:
-        """Return the result of a job as it was made; raise StorageError if a file has gone."""
+        """Return the result of a job as it was made.
+
+        Raises StorageError if a file has gone, JobError if the job itself has.
+        """
         assert job.outcome is not None
         outcome = job.outcome
         paths = [image.path for image in await self.images(job.id)]
-        (row,) = await self._database.rows("SELECT control_path FROM jobs WHERE id = ?", job.id)
-        if row["control_path"] is not None:
-            paths.append(self._folder / row["control_path"])
+        rows = await self._database.rows("SELECT control_path FROM jobs WHERE id = ?", job.id)
+        if not rows:
+            raise JobError(UNKNOWN)
+        control_path = rows[0]["control_path"]
+        if control_path is not None:
+            paths.append(self._folder / control_path)
         contents = await self._read_files(paths)
-        control_image = contents.pop() if row["control_path"] is not None else None
+        control_image = contents.pop() if control_path is not None else None
         weights = Weights(**outcome["memory"]["weights"])
         return Result(
             images=tuple(contents),

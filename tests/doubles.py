@@ -100,17 +100,20 @@ class HeldExecutor:
 class Mailbox:
     """Keeps what would have been told to the members, and takes events of one type, or none.
 
-    While it is not `open`, what must arrive waits before it, as in an outage of Discord.
+    While it is not `open`, what must arrive waits before it, as in an outage of Discord; `asked`
+    counts that too.
     """
 
     def __init__(self) -> None:
         self.letters: list[tuple[int, JobEvent]] = []
         self.takes: type[object] | None = object
+        self.asked = 0
         self.open = asyncio.Event()
         self.open.set()
 
     async def deliver(self, job: Job, event: JobEvent) -> bool:
         """Note an event."""
+        self.asked += 1
         if not isinstance(event, Progress):
             await self.open.wait()
         self.letters.append((job.id, event))

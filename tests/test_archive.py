@@ -138,6 +138,17 @@ async def test_a_job_is_known_by_its_message(storage: Storage) -> None:
     assert await storage.archive.of_message(78) is None
 
 
+async def test_a_message_of_a_job_that_was_deleted_meanwhile_is_deleted_too(
+    storage: Storage,
+) -> None:
+    job = await made(storage)
+    await storage.archive.note_post(job.id, OTHER, 8)
+    assert await storage.disposal.messages() == []
+    await storage.disposal.delete_expired(HOME, 1e12)
+    await storage.archive.note_post(job.id, OTHER, 9)
+    assert await storage.disposal.messages() == [(OTHER, 9)]
+
+
 async def test_the_chain_of_parents_goes_back_to_the_first_picture(storage: Storage) -> None:
     grandparent = await made(storage)
     (picture,) = (await storage.result(grandparent)).images
@@ -153,8 +164,9 @@ async def test_the_chain_of_parents_goes_back_to_the_first_picture(storage: Stor
 
 async def test_a_loop_of_parents_comes_to_an_end(storage: Storage) -> None:
     jobs = [await made(storage) for _ in range(3)]
-    rows = [(jobs[n].id, jobs[n - 1].id) for n in range(3)]
-    await storage._database.change_many("INSERT INTO parents VALUES (?, ?)", rows)
+    for child, parent in zip(jobs, jobs[1:] + jobs[:1], strict=True):
+        sql = "INSERT INTO parents VALUES (?, ?)"
+        await storage._database.change(sql, child.id, parent.id)
     assert len(await storage.archive.ancestors(jobs[0].id)) == 3
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,9 +13,10 @@ import pytest
 
 from bot import disposal
 from bot.errors import JobError, StorageError
+from bot.settings import DAY
 from bot.storage import Storage
 from tests.doubles import result_for
-from tests.records import ALICE, AWAY, BOB, HOME, ORIGIN, REQUEST, at, made, queued
+from tests.records import ALICE, AWAY, BOB, HOME, ORIGIN, OTHER, PICTURES, REQUEST, at, made, queued
 
 NOW = 1_800_000_000.0
 PHOTO = replace(REQUEST, tool="kontext", images={"image": b"a photo"})
@@ -32,11 +34,15 @@ def files(folder: Path) -> list[str]:
     )
 
 
+def bytes_in_use(folder: Path) -> int:
+    return sum((folder / path).stat().st_size for path in files(folder))
+
+
 async def tables(storage: Storage) -> dict[str, int]:
     """Return how many rows each table has, of those that have any."""
     names = ("jobs", "images", "inputs", "parents", "drafts", "usage", "settings", "settings_log")
     counts = {}
-    for name in (*names, "departures"):
+    for name in (*names, "departures", "posts"):
         (row,) = await storage._database.rows(f"SELECT count(*) FROM {name}")
         counts[name] = row[0]
     return {name: count for name, count in counts.items() if count}
@@ -149,6 +155,7 @@ async def test_a_member_goes_from_one_server_and_stays_in_the_other(
     await storage.settings.change(HOME, 0, {"keep_days": 3}, user_id=ALICE)
     await storage.departures.note(HOME, ALICE, NOW)
     await storage.disposal.delete_member(ALICE, HOME)
+    await storage.disposal.forget_members(time.time() + DAY)
     rows = await storage._database.rows("SELECT id FROM jobs ORDER BY id")
     assert [row["id"] for row in rows] == [kept.id, others.id]
     assert "departures" not in await tables(storage)
@@ -157,6 +164,33 @@ async def test_a_member_goes_from_one_server_and_stays_in_the_other(
     assert [tuple(row) for row in rows] == [(None, HOME), (BOB, HOME), (ALICE, AWAY)]
     (change,) = await storage.settings.log(HOME, count=9)
     assert (change.user_id, change.new) == (0, 3)
+
+
+async def test_messages_of_what_a_member_deletes_are_noted_the_latest_first(
+    storage: Storage,
+) -> None:
+    job = await made(storage, message_id=20)
+    await made(storage, message_id=30)
+    private = await made(storage, message_id=40, private=True)
+    theirs = await made(storage, message_id=50, user_id=BOB)
+    for each, message_id in ((job, 22), (job, 21), (private, 44), (theirs, 55)):
+        await storage.archive.note_post(each.id, OTHER, message_id)
+    await storage.disposal.delete(job.id)
+    assert await storage.disposal.messages() == [(OTHER, 22), (OTHER, 21), (PICTURES, 20)]
+    await storage.disposal.strike_message(22)
+    await storage.disposal.delete_member(ALICE)
+    left = [message_id for _, message_id in await storage.disposal.messages()]
+    assert left == [44, 30, 21, 20]
+    assert (await tables(storage))["posts"] == 1
+
+
+async def test_messages_of_what_has_had_its_time_stay(storage: Storage) -> None:
+    for guild_id in (HOME, AWAY):
+        await storage.archive.note_post((await made(storage, guild_id=guild_id)).id, OTHER, 5)
+    await storage.disposal.delete_expired(HOME, NOW * 2)
+    await storage.disposal.delete_member(ALICE, AWAY)
+    assert await storage.disposal.messages() == []
+    assert "posts" not in await tables(storage)
 
 
 async def test_records_that_are_too_old_go(storage: Storage) -> None:
@@ -175,12 +209,12 @@ async def test_over_the_limit_the_oldest_files_go_and_the_requests_stay(
     jobs = [
         await made(storage, request=replace(PHOTO, images={"image": b"%d" % n})) for n in range(4)
     ]
-    in_use = await storage.disposal.bytes_in_use()
+    in_use = bytes_in_use(tmp_path)
     of_one = in_use // 4
     assert await storage.disposal.delete_files(in_use) == 0
     assert await storage.disposal.delete_files(in_use - 1) == 1
     assert await storage.disposal.delete_files(in_use - 2 * of_one) == 1
-    assert await storage.disposal.bytes_in_use() == 2 * of_one
+    assert bytes_in_use(tmp_path) == 2 * of_one
     kept = [await storage.archive.has_pictures(job.id) for job in jobs]
     assert kept == [False, False, True, True]
     assert (await storage.job(jobs[0].id)).request == jobs[0].request

@@ -7,6 +7,7 @@ import contextlib
 import errno
 import logging
 import os
+import sqlite3
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, replace
@@ -280,6 +281,21 @@ async def test_a_job_whose_worker_dies_is_begun_again_and_at_last_ends_in_a_sent
     assert queue.mailbox.of(job)[-1] == Ended(state="failed", text=WORN_OUT)
 
 
+async def test_a_full_disk_does_not_end_the_queue_when_a_worker_dies_without_a_word(
+    queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def full(job_id: int) -> Job:
+        raise DiskFull(queue.storage._folder, "")
+
+    monkeypatch.setattr(queue.storage, "start_job", full)
+    job = await queue.submit()
+    for _ in range(MOST_ATTEMPTS):
+        queue.executor.events.put_nowait(WorkerDied(-9))
+    await queue.jobs.idle()
+    assert len(queue.executor.started) == MOST_ATTEMPTS
+    assert queue.mailbox.of(job)[-1] == Ended(state="failed", text=WORN_OUT)
+
+
 async def test_a_job_whose_worker_died_goes_before_what_came_later(queue: Queue) -> None:
     first, second = await queue.submit(1), await queue.submit(2)
     await queue.started(first)
@@ -349,7 +365,7 @@ async def test_jobs_that_something_is_true_of_are_called_off_and_no_others(queue
     assert all(
         queue.mailbox.of(job)[-1] == Ended(state="cancelled", text="Gone.") for job in others
     )
-    assert not [event for event in queue.mailbox.of(first) if isinstance(event, Ended)]
+    assert queue.mailbox.of(first)[-1] == Ended(state="cancelled", text="Gone.", silent=True)
 
 
 async def test_the_places_of_a_long_queue_leave_turns_to_other_things(queue: Queue) -> None:
@@ -378,6 +394,77 @@ async def test_what_an_earlier_process_made_is_delivered(tmp_path: Path) -> None
         mailbox = await letters_after_a_restart(storage)
         assert mailbox.of(made) == [result_for(REQUEST)]
         assert (await storage.job(made.id)).state == "delivered"
+
+
+async def test_what_is_deleted_before_it_could_be_brought_is_no_fault(tmp_path: Path) -> None:
+    async with Storage.open(tmp_path) as storage:
+        deleted, kept = [await storage.add_job(replace(REQUEST, seed=n), ORIGIN) for n in (1, 2)]
+        for job in (deleted, kept):
+            await storage.finish_job(job.id, result_for(job.request))
+        rows = storage._database.rows
+
+        async def delete_meanwhile(sql: str, *values: object) -> list[sqlite3.Row]:
+            if sql.startswith("SELECT control_path") and values == (deleted.id,):
+                await storage._database.change("DELETE FROM jobs WHERE id = ?", deleted.id)
+            return await rows(sql, *values)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(storage._database, "rows", delete_meanwhile)
+            mailbox = await letters_after_a_restart(storage)
+        assert mailbox.letters == [(kept.id, result_for(kept.request))]
+
+
+async def test_what_is_deleted_before_it_is_looked_at_is_no_fault(tmp_path: Path) -> None:
+    async with Storage.open(tmp_path) as storage:
+        jobs = [await storage.add_job(replace(REQUEST, seed=n), ORIGIN) for n in (1, 2)]
+        for job in jobs:
+            await storage.finish_job(job.id, result_for(job.request))
+        async with restarted(storage) as queue:
+            queue.mailbox.open.clear()
+            async with asyncio.timeout(10):
+                while not queue.jobs.busy:
+                    await asyncio.sleep(0.01)
+            await storage.disposal.delete_member(ORIGIN.user_id)
+            queue.mailbox.open.set()
+            await queue.jobs.idle()
+            assert not queue.work.done()
+            assert {number for number, _ in queue.mailbox.letters} <= {jobs[0].id}
+
+
+async def test_what_an_earlier_process_made_is_brought_when_discord_is_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bot.outbox.LATER", (0.05, 0.05, 0.05, 0.05, 60.0))
+    async with Storage.open(tmp_path) as storage:
+        made = await storage.add_job(REQUEST, ORIGIN)
+        await storage.finish_job(made.id, result_for(REQUEST))
+        async with restarted(storage) as queue:
+            queue.mailbox.takes = None
+            async with asyncio.timeout(10):
+                while sum(isinstance(event, Result) for event in queue.mailbox.of(made)) < 2:
+                    await asyncio.sleep(0.01)
+            assert await queue.state(made) == "made"
+            queue.mailbox.takes = object
+            await queue.comes_to_be(made, "delivered")
+
+
+async def test_a_stop_waits_for_what_an_earlier_process_made_and_begins_no_more_of_it(
+    tmp_path: Path,
+) -> None:
+    async with Storage.open(tmp_path) as storage:
+        jobs = [await storage.add_job(replace(REQUEST, seed=n), ORIGIN) for n in (1, 2)]
+        for job in jobs:
+            await storage.finish_job(job.id, result_for(job.request))
+        async with restarted(storage) as queue:
+            queue.mailbox.open.clear()
+            async with asyncio.timeout(10):
+                while not queue.mailbox.asked:
+                    await asyncio.sleep(0.01)
+            stop = asyncio.create_task(queue.jobs.stop(grace=30))
+            await asyncio.sleep(0)
+            queue.mailbox.open.set()
+            await stop
+            assert [await queue.state(job) for job in jobs] == ["delivered", "made"]
 
 
 async def test_a_full_disk_loses_no_picture_and_is_said(
@@ -537,6 +624,37 @@ async def test_what_is_on_its_way_for_too_long_is_left_to_the_next_start(
     later = await letters_after_a_restart(queue.storage)
     assert isinstance(later.of(job)[-1], Result)
     assert await queue.state(job) == "delivered"
+
+
+async def test_what_could_not_be_recorded_before_the_end_waits_again_as_if_never_begun(
+    queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bot.jobs.FAREWELL", 0.05)
+    recording = asyncio.Event()
+
+    async def for_ever(*_: object) -> None:
+        recording.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(queue.storage, "finish_job", for_ever)
+    job = await queue.submit()
+    queue.let_finish(job)
+    await recording.wait()
+    await queue.jobs.stop(grace=0)
+    row = await queue.storage.job(job.id)
+    assert (row.state, row.attempts) == ("queued", 0)
+    assert is_told_of_the_restart(queue, job)
+
+
+async def test_who_waits_is_told_once_that_the_bot_stops_however_often_it_is(
+    queue: Queue,
+) -> None:
+    first, second = await queue.submit(1), await queue.submit(2)
+    await queue.started(first)
+    for _ in range(3):
+        await queue.jobs.stop(grace=0)
+    told = [each for each in queue.mailbox.of(second) if isinstance(each, Queued)]
+    assert [each.restarting for each in told] == [False, True]
 
 
 async def never(job: Job) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import tracemalloc
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,7 @@ from PIL import Image
 
 from bot.inference.types import Result
 from bot.records import Job
-from bot.replay import agreement
+from bot.replay import BAND, agreement
 from bot.storage import Storage
 from tests.doubles import result_for
 from tests.records import ORIGIN, REQUEST
@@ -35,8 +36,12 @@ async def storage(tmp_path: Path) -> AsyncIterator[Storage]:
 
 
 def png(colour: tuple[int, int, int], size: tuple[int, int] = (20, 10)) -> bytes:
+    return encoded(Image.new("RGB", size, colour))
+
+
+def encoded(image: Image.Image) -> bytes:
     buffer = io.BytesIO()
-    Image.new("RGB", size, colour).save(buffer, "PNG")
+    image.save(buffer, "PNG")
     return buffer.getvalue()
 
 
@@ -73,6 +78,29 @@ async def test_a_difference_is_told_in_numbers(storage: Storage) -> None:
         "This repeats job 1, and its pixels differ by 1 of 255 on average, 3 at most"
         " (PSNR 43.4 dB), though it was made with the same."
     )
+
+
+async def test_the_last_rows_count_as_much_as_the_first(storage: Storage) -> None:
+    tall = (20, BAND + 6)
+    before, after = Image.new("RGB", tall, "black"), Image.new("RGB", tall, "black")
+    after.putpixel((19, BAND + 5), (0, 0, 250))
+    _, again = await pair(storage, result(encoded(before)))
+    said = await agreement(storage, again, result(encoded(after)))
+    assert "differ by 0.06 of 255 on average, 250 at most (PSNR 36.4 dB)" in said
+
+
+async def test_large_pictures_are_compared_in_little_memory(storage: Storage) -> None:
+    large = (2000, 1500)
+    _, again = await pair(storage, result(png((100, 100, 100), large)))
+    later = result(png((103, 103, 103), large))
+    tracemalloc.start()
+    try:
+        said = await agreement(storage, again, later)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert "3 at most" in said
+    assert peak < 3 * 2000 * 1500  # what one of them has in bytes
 
 
 async def test_of_several_pictures_the_worst_counts(storage: Storage) -> None:

@@ -13,8 +13,10 @@ import pytest
 
 from bot import retention
 from bot.errors import StorageError
-from bot.leavers import DAY, Leavers
+from bot.files import disk_use
+from bot.leavers import Leavers
 from bot.retention import Retention
+from bot.settings import DAY
 from bot.storage import Storage
 from tests.records import AWAY, HOME, REQUEST, at, made, queued
 
@@ -119,12 +121,14 @@ async def test_when_the_clock_jumps_nothing_is_deleted_until_it_has_stood_for_a_
     assert await jobs_left(storage) == []
 
 
-async def test_files_stay_below_the_limit_and_rows_stay_all(storage: Storage, clock: Clock) -> None:
+async def test_files_stay_below_the_limit_and_rows_stay_all(
+    storage: Storage, clock: Clock, tmp_path: Path
+) -> None:
     for _ in range(4):
         await made(storage)
-    of_one = await storage.disposal.bytes_in_use() // 4
+    of_one = disk_use(tmp_path / "images") // 4
     await sweeper(storage, clock, limit=2 * of_one).sweep()
-    assert await storage.disposal.bytes_in_use() == 2 * of_one
+    assert disk_use(tmp_path / "images") == 2 * of_one
     assert await jobs_left(storage) == [1, 2, 3, 4]
 
 
@@ -142,7 +146,7 @@ async def test_old_records_of_changes_and_of_use_go(storage: Storage, clock: Clo
     await storage.settings.change(HOME, 0, {"keep_days": 0}, user_id=1)
     for days in (29, 31):
         await storage._database.change(
-            "INSERT INTO usage VALUES (1, ?, ?, 5)", HOME, NOW - days * DAY
+            "INSERT INTO usage VALUES (1, ?, ?, 5, 0)", HOME, NOW - days * DAY
         )
     for days in (364, 366):
         await storage._database.change(

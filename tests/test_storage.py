@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import hashlib
 import json
 import os
 import sqlite3
 import stat
+import threading
 from collections.abc import AsyncIterator
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -318,6 +320,76 @@ async def test_rows_and_files_are_all_written_or_none(storage: Storage, tmp_path
     assert await storage.images(job.id) == []
     assert list((tmp_path / "data" / "images").iterdir()) == []
     await storage.finish_job(job.id, RESULT)
+
+
+async def test_a_cancel_that_comes_with_the_commit_takes_no_picture_from_what_is_made(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = await storage.add_job(REQUEST, ORIGIN)
+    connection = storage._database._connection
+    execute = connection.execute
+
+    def cancelled_at_the_commit(sql: str, *values: Any) -> Any:
+        task = asyncio.current_task()
+        if sql == "COMMIT" and task is not None:
+            task.cancel()
+        return execute(sql, *values)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(connection, "execute", cancelled_at_the_commit)
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.create_task(storage.finish_job(job.id, RESULT))
+    made = await storage.job(job.id)
+    assert made.state == "made"
+    assert await storage.result(made) == RESULT
+
+
+async def test_the_loop_goes_on_while_pictures_are_hashed(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads = []
+
+    def noted(content: bytes) -> Any:
+        threads.append(threading.current_thread())
+        return hashlib.sha256(content)
+
+    monkeypatch.setattr("bot.storage.sha256", noted)
+    job = await storage.add_job(REQUEST, ORIGIN)
+    await storage.finish_job(job.id, RESULT)
+    assert len(threads) == 2
+    assert threading.main_thread() not in threads
+    hashes = [image.sha256 for image in await storage.images(job.id)]
+    assert hashes == [hashlib.sha256(image).hexdigest() for image in RESULT.images]
+
+
+async def test_the_result_of_a_job_that_is_deleted_meanwhile_is_a_sentence(
+    storage: Storage,
+) -> None:
+    job = await storage.add_job(REQUEST, ORIGIN)
+    await storage.finish_job(job.id, RESULT)
+    made = await storage.job(job.id)
+    await storage.mark_delivered(job.id)
+    await storage.disposal.delete(job.id)
+    with pytest.raises(JobError, match="not known any more"):
+        await storage.result(made)
+
+
+async def test_notes_that_come_later_are_kept_and_change_nothing_else(storage: Storage) -> None:
+    job = await storage.add_job(REQUEST, ORIGIN)
+    await storage.set_notes(job.id, ["too early"])
+    assert (await storage.job(job.id)).outcome is None
+    await storage.finish_job(job.id, RESULT)
+    await storage.set_notes(job.id, ["the «same» pixels"])
+    made = await storage.job(job.id)
+    assert await storage.result(made) == replace(RESULT, notes=("the «same» pixels",))
+
+
+async def test_what_was_made_is_as_old_as_it_is_when_nobody_gets_it(storage: Storage) -> None:
+    job = await storage.add_job(REQUEST, ORIGIN)
+    await storage.finish_job(job.id, RESULT)
+    await storage._database.change("UPDATE jobs SET finished_at = 5 WHERE id = ?", job.id)
+    await storage.end_job(job.id, "failed", "Discord did not take it.")
+    assert (await storage.job(job.id)).finished_at == 5
 
 
 async def test_a_picture_file_that_has_gone_is_a_sentence(storage: Storage) -> None:

@@ -23,12 +23,13 @@ CREATE TABLE settings_log (
 CREATE INDEX settings_log_by_guild ON settings_log (guild_id, id);
 
 -- Seconds of the GPU that were used, beside the jobs: they still count when a job is deleted, and
--- without a member when that member is forgotten.
+-- without a member when that member is forgotten, for whose limit they count a day longer.
 CREATE TABLE usage (
     user_id INTEGER,
     guild_id INTEGER,
     ended_at REAL NOT NULL,
-    seconds REAL NOT NULL
+    seconds REAL NOT NULL,
+    forgotten INTEGER NOT NULL DEFAULT 0
 );
 
 CREATE INDEX usage_by_member ON usage (user_id, ended_at);
@@ -60,6 +61,20 @@ CREATE TABLE parents (
 ) WITHOUT ROWID;
 
 CREATE INDEX parents_by_parent ON parents (parent_id);
+
+-- Messages with a job's pictures beside its own: posted anew, or in the archive of a server.
+CREATE TABLE posts (
+    job_id INTEGER NOT NULL REFERENCES jobs (id) ON DELETE CASCADE,
+    channel_id INTEGER NOT NULL,
+    message_id INTEGER NOT NULL,
+    PRIMARY KEY (job_id, message_id)
+) WITHOUT ROWID;
+
+-- Messages of deleted jobs, which Discord is still to delete.
+CREATE TABLE removals (
+    message_id INTEGER PRIMARY KEY,
+    channel_id INTEGER NOT NULL
+);
 
 -- Servers that the bot is not in any more, and members who have left one (user_id; 0 for the bot
 -- itself), since when: after a time their data is deleted.
