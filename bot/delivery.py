@@ -14,7 +14,8 @@ from weakref import WeakValueDictionary
 
 import discord
 
-from bot.events import JobEvent
+from bot.errors import StorageError
+from bot.events import Ended, JobEvent
 from bot.fitting import fitted
 from bot.inference.types import Progress, Queued, Result
 from bot.ladder import FAULTS, Arrival, Controls, Ladder
@@ -53,6 +54,7 @@ class Delivery:
 
     def __init__(self, client: discord.Client, controls: Controls, storage: Storage) -> None:
         self._client = client
+        self._storage = storage
         self._ladder = Ladder(client, controls, storage)
         self._copies: set[asyncio.Task[None]] = set()
         self._progressing: dict[int, _Progressing] = {}
@@ -69,6 +71,8 @@ class Delivery:
             return True
         if progressing := self._progressing.pop(job.id, None):
             progressing.ended.set()
+        if isinstance(event, Ended) and event.silent:
+            return True
         async with self._turn(job):
             if isinstance(event, Queued) and event.moved:
                 return await self._ladder.show(job, event)
@@ -119,13 +123,13 @@ class Delivery:
         """Post the copy of a result in the archive of its server, once; a fault is only logged."""
         origin = job.origin
         assert origin.look.archive_channel_id is not None
+        await self._client.wait_until_ready()  # after a restart it does not know its channels yet
         archive = self._client.get_channel(origin.look.archive_channel_id)
         # settings may have come from another server, where the bot is too
         if not isinstance(archive, ARCHIVES) or archive.guild.id != origin.guild_id:
             _log.warning("job %d: not archived: its server has no such channel", job.id)
             return
-        channel = self._client.get_channel(origin.channel_id)
-        if _is_age_restricted(channel) and not _is_age_restricted(archive):
+        if origin.look.age_restricted and not archive.is_nsfw():
             _log.info("job %d: not archived: only its own channel is age-restricted", job.id)
             return
         copy = archived(job, arrival.message, arrival.posted.jump_url)
@@ -133,8 +137,9 @@ class Delivery:
         if self._client.is_closed():
             return
         try:
-            await archive.send(nonce=f"archive-{job.id}", **copy.new_arguments())
-        except FAULTS as error:
+            post = await archive.send(nonce=f"archive-{job.id}", **copy.new_arguments())
+            await self._storage.archive.note_post(job.id, archive.id, post.id)
+        except (*FAULTS, StorageError) as error:
             _log.warning("job %d: not archived: %s", job.id, error)
 
 
@@ -148,7 +153,3 @@ def _is_for_the_archive(job: Job, arrival: Arrival) -> bool:
         and arrival.posted.channel.id == origin.channel_id
         and bool(arrival.message.attachments)
     )
-
-
-def _is_age_restricted(channel: object) -> bool:
-    return isinstance(channel, ARCHIVES) and channel.is_nsfw()

@@ -215,7 +215,13 @@ class Ladder:
         arguments = parcel.message.new_arguments() | more
         if view := self._controls(parcel.job, parcel.event):
             arguments["view"] = view
-        return await place.send(text, nonce=await self._nonce(parcel), **arguments)
+        posted = await place.send(text, nonce=await self._nonce(parcel), **arguments)
+        try:
+            # so that it goes as well when its member has everything deleted
+            await self._storage.archive.note_post(parcel.job.id, posted.channel.id, posted.id)
+        except StorageError as error:
+            _log.warning("job %d: its new message is not noted: %s", parcel.job.id, error)
+        return posted
 
     async def _nonce(self, parcel: _Parcel) -> str:
         """Return what keeps Discord from making two messages of one, recorded before its use."""

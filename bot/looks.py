@@ -13,6 +13,7 @@ from bot.fitting import Picture, decoded, encoded, fitted, renamed
 from bot.inference.types import Result
 from bot.messages import Attachment, Message, compose, with_note
 from bot.records import Job, Look
+from bot.units import counted
 
 CELLS = 8
 """Patches of one colour that are left of the longer side of a blurred picture."""
@@ -39,11 +40,11 @@ def _dressed(job: Job, result: Result) -> Message:
     files = message.attachments or ()
     pictures, control = files[: len(result.images)], files[len(result.images) :]
 
-    unsafe = _unsafe(result, look)
+    unsafe = look.hidden(result.unsafe, len(pictures))
     judged = [
-        _judged(file, look) if number in unsafe else file for number, file in enumerate(pictures)
+        _judged(file, look) if number in unsafe else file for number, file in enumerate(pictures, 1)
     ]
-    if len(unsafe) == len(pictures):
+    if unsafe:
         control = ()  # the outline of what nobody is to see
     grid = _grid(job, judged, look) if look.layout == "grid" else None
     dressed = (grid,) if grid else (_reformatted(file, look) for file in judged if file)
@@ -56,16 +57,9 @@ def _dressed(job: Job, result: Result) -> Message:
     return message
 
 
-def _unsafe(result: Result, look: Look) -> set[int]:
-    """Return the numbers, from 0, of the pictures that are not shown as they are."""
-    if look.verdict == "off":
-        return set()
-    return {n for n, probability in enumerate(result.unsafe) if probability >= look.threshold}
-
-
 def _verdict(count: int, fate: str) -> str:
-    pictures, them = ("picture", "it") if count == 1 else ("pictures", "them")
-    return f"{count} {pictures} {fate}: the server's classifier takes {them} for unsafe."
+    them = "it" if count == 1 else "them"
+    return f"{counted(count, 'picture')} {fate}: the server's classifier considers {them} unsafe."
 
 
 def _judged(file: Attachment, look: Look) -> Attachment | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -29,7 +29,8 @@ class Look:
     """How the pictures of a job are shown, as its server had set it when it was asked for.
 
     `verdict` is what becomes of pictures that the classifier takes for unsafe with a probability
-    of `threshold` or more. The archive is a channel that gets a copy of what is public.
+    of `threshold` or more. The archive is a channel that gets a copy of what is public, but of
+    what was made where it is `age_restricted` only if it is so itself.
     """
 
     memory_line: MemoryLine = "full"
@@ -39,6 +40,18 @@ class Look:
     verdict: Verdict = "off"
     threshold: float = 0.5
     archive_channel_id: int | None = None
+    age_restricted: bool = False
+
+    def hidden(self, unsafe: Sequence[float], count: int) -> frozenset[int]:
+        """Return which of `count` pictures, from 1, are not to be seen plainly.
+
+        `unsafe` has the probability of each; where a picture was not judged, none passes.
+        """
+        if self.verdict == "off":
+            return frozenset()
+        if len(unsafe) != count:
+            return frozenset(range(1, count + 1))
+        return frozenset(n for n, each in enumerate(unsafe, 1) if each >= self.threshold)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

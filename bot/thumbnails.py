@@ -34,11 +34,9 @@ async def thumbnails(
 
 def hidden(job: Job) -> frozenset[int]:
     """Return the positions of the pictures that are blurred or withheld where they are shown."""
-    look = job.origin.look
-    if job.outcome is None or look.verdict == "off":
+    if job.outcome is None:
         return frozenset()
-    unsafe = enumerate(job.outcome.get("unsafe", ()), 1)
-    return frozenset(n for n, probability in unsafe if probability >= look.threshold)
+    return job.origin.look.hidden(job.outcome.get("unsafe", ()), len(job.outcome["seeds"]))
 
 
 def _drawn(

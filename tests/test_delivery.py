@@ -226,7 +226,7 @@ async def test_a_picture_that_the_server_withholds_is_never_sent(
     await held_scene.app.jobs.idle()
     assert message.attachments == []
     values = {field.name: field.value for field in message.embeds[0].fields}
-    assert values["Note"] == "1 picture withheld: the server's classifier takes it for unsafe."
+    assert values["Note"] == "1 picture withheld: the server's classifier considers it unsafe."
     assert values["Seed"] == str(job.request.seed)
     assert (await held_scene.app.storage.job(1)).state == "delivered"
 

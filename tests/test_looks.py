@@ -172,7 +172,7 @@ async def test_nothing_can_be_made_out_in_a_blurred_picture_but_its_colour() -> 
     assert np.abs(after.mean((0, 1)) - before.mean((0, 1))).max() < 4
     assert (blurred.filename, blurred.spoiler) == ("canny-12-1.png", True)
     assert (spared.content, spared.spoiler) == (result.images[1], False)
-    assert notes(message) == ["1 picture blurred: the server's classifier takes it for unsafe."]
+    assert notes(message) == ["1 picture blurred: the server's classifier considers it unsafe."]
 
 
 async def test_a_blurred_face_of_full_size_is_a_few_patches() -> None:
@@ -205,22 +205,29 @@ async def test_what_is_withheld_is_not_sent_at_all() -> None:
     look = Look(verdict="withhold")
     result = three(unsafe=(0.1, 0.9, 0.2), control=True)
     message = await shown(asked(look), result, LIMIT)
-    assert names(message) == ["canny-12-1.png", "canny-12-3.png", "canny-12-control.webp"]
+    assert names(message) == ["canny-12-1.png", "canny-12-3.png"]  # nor is its outline
     assert result.images[1] not in [file.content for file in message.attachments or ()]
-    assert notes(message) == ["1 picture withheld: the server's classifier takes it for unsafe."]
+    assert notes(message) == ["1 picture withheld: the server's classifier considers it unsafe."]
     assert {field.name: field.value for field in message.embed.fields}["Seeds"] == "7, 8, 9"
 
 
 @pytest.mark.parametrize(("verdict", "left"), [("withhold", 0), ("blur", 3)])
-async def test_when_no_picture_may_be_seen_neither_may_its_outline(verdict: str, left: int) -> None:
+async def test_when_no_picture_may_be_seen_neither_may_their_outline(
+    verdict: str, left: int
+) -> None:
     look = Look(verdict=verdict)  # type: ignore[arg-type]
     message = await shown(asked(look), three(unsafe=(0.9, 0.8, 0.7), control=True), LIMIT)
     assert len(message.attachments or ()) == left
     assert not any("control" in name for name in names(message))
     (note,) = notes(message)
     assert (note or "").startswith("3 pictures ")
-    assert (note or "").endswith(": the server's classifier takes them for unsafe.")
+    assert (note or "").endswith(": the server's classifier considers them unsafe.")
     assert {field.name: field.value for field in message.embed.fields}["Seeds"] == "7, 8, 9"
+
+
+async def test_a_picture_that_nobody_judged_is_not_shown_where_it_had_to_be() -> None:
+    assert await files(Look(verdict="withhold"), three(unsafe=())) == ()
+    assert len(await files(Look(), three(unsafe=()))) == 3
 
 
 async def test_the_place_of_a_withheld_picture_in_a_grid_stays_empty() -> None:
@@ -267,8 +274,8 @@ async def test_what_cannot_be_blurred_is_withheld() -> None:
     assert names(message) == ["canny-12-1.png", "canny-12-3.png"]
     (note,) = notes(message)
     assert set((note or "").splitlines()) == {
-        "1 picture withheld: the server's classifier takes it for unsafe.",
-        "1 picture blurred: the server's classifier takes it for unsafe.",
+        "1 picture withheld: the server's classifier considers it unsafe.",
+        "1 picture blurred: the server's classifier considers it unsafe.",
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -13,6 +14,8 @@ from transformers import AutoImageProcessor, AutoModelForImageClassification
 from bot.errors import ClassifierUnavailable, ModelUnavailable
 from bot.inference.repositories import Repositories
 from bot.inference.tools import FAMILIES, UNSAFE_LABELS
+
+_log = logging.getLogger(__name__)
 
 
 class Classifier:
@@ -53,7 +56,7 @@ class Classifier:
                 output_loading_info=True,
             )
         except ModelUnavailable as error:
-            raise ClassifierUnavailable(_sentence(str(error))) from error
+            raise self._unfit(str(error)) from error
         except Exception as error:
             raise self._unfit(_first_line(error)) from error
         if report["missing_keys"]:
@@ -94,11 +97,9 @@ class Classifier:
         )
 
     def _unfit(self, reason: str) -> ClassifierUnavailable:
-        return ClassifierUnavailable(_sentence(f"The model {self._repo_id} cannot do it: {reason}"))
-
-
-def _sentence(text: str) -> str:
-    return f"{text.rstrip('.')}."
+        """Log the reason, which may name a folder, and return what members read."""
+        _log.error("the classifier %s cannot be used: %s", self._repo_id, reason)
+        return ClassifierUnavailable("The operator finds the reason in the log.")
 
 
 def _first_line(error: Exception) -> str:

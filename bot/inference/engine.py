@@ -203,7 +203,8 @@ class Engine:
             parts=[*encoded.parts, transformer, autoencoder],
             notes=encoded.notes + _slow_note(failure),
             made_with=made_with(
-                model=tool.repo_id,
+                tool,
+                self._pipelines.family,
                 revision=transformer.revision,
                 kernel=kernel,
                 dtype=str(self._pipelines.dtype).removeprefix("torch."),

@@ -1,6 +1,7 @@
 """What a picture says of how it came about: a text for other programs, and JSON for this one.
 
-In PNG both are text chunks, in WebP and JPEG both are in the EXIF block. What is read may be
+In PNG both are text chunks; in WebP, JPEG and what is put together of several pictures both are in
+the EXIF block. What is read may be
 anybody's file: reading never raises, and takes no longer for a hostile one.
 """
 
@@ -83,13 +84,19 @@ def a1111(metadata: Mapping[str, Any]) -> str:
         "Distilled CFG Scale": None if guidance is None else f"{guidance:.10g}",
         "Seed": metadata["seed"],
         "Size": f"{metadata['width']}x{metadata['height']}",
-        "Model": made_with["model"].rpartition("/")[2],
+        "Model": _model(made_with),
         "Model revision": made_with.get("revision"),
         "Quantization": metadata["quantization"],
         "Version": f"{_PROGRAM} {made_with['bot']}",
     }
     line = ", ".join(f"{k}: {_quoted(str(v))}" for k, v in settings.items() if v is not None)
     return f"{metadata['prompt']}\n{line}".strip()
+
+
+def _model(made_with: Mapping[str, str]) -> str:
+    """Return the name of the repository that painted; the built-in weights have those of others."""
+    name = made_with.get("transformer", made_with["model"]).rpartition("/")[2]
+    return f"{name} (tiny)" if made_with.get("weights") == "tiny" else name
 
 
 def parse_a1111(text: str) -> dict[str, str]:

@@ -6,21 +6,25 @@ from functools import cache
 from importlib.metadata import version
 
 import bot
+from bot.inference.tools import Family, Tool
 
 LIBRARIES = ("torch", "diffusers", "transformers", "optimum-quanto")
 
 
 def made_with(
-    *, model: str, revision: str | None, kernel: str, dtype: str, device: str
+    tool: Tool, family: Family, *, revision: str | None, kernel: str, dtype: str, device: str
 ) -> dict[str, str]:
     """Return what to compare where a request gives another picture than it once did.
 
-    `revision` is that of the transformer's weights, left out where it is not known.
+    `revision` is that of the transformer's weights, left out where it is not known; where they are
+    another repository's than the tool's, it is named.
     """
-    known = {} if revision is None else {"revision": revision}
+    elsewhere = tool.transformer_repo_id != tool.repo_id
     return {
-        "model": model,
-        **known,
+        "model": tool.repo_id,
+        "weights": family.name,
+        **({"transformer": tool.transformer_repo_id} if elsewhere else {}),
+        **({} if revision is None else {"revision": revision}),
         "kernel": kernel,
         "dtype": dtype,
         "device": device,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,6 +29,7 @@ RED = "a large yellow star on a red background"
 BLUE = "a large yellow star on a blue background"
 SIDE = 32
 CLASSIFIED = replace(ask(), classify=True)
+Refusal = Callable[[str], AbstractContextManager[None]]
 
 
 def scenes(count: int, seed: int) -> tuple[list[Image.Image], torch.Tensor]:
@@ -144,6 +146,20 @@ def painting(
     return list(dict.fromkeys(progress.stage for progress in seen))
 
 
+@pytest.fixture
+def refused(caplog: pytest.LogCaptureFixture) -> Refusal:
+    """Expect a sentence that names no folder of the operator's, and the reason in the log."""
+
+    @contextmanager
+    def expect(reason: str) -> Iterator[None]:
+        with pytest.raises(ClassifierUnavailable) as error:
+            yield
+        assert str(error.value).endswith("fails now. The operator finds the reason in the log.")
+        assert reason in caplog.text
+
+    return expect
+
+
 def test_without_a_classifier_nothing_is_painted_and_the_setting_is_named(engine: Engine) -> None:
     with pytest.raises(ClassifierUnavailable, match="set CLASSIFIER, which names no model"):
         engine.run(CLASSIFIED)
@@ -167,50 +183,51 @@ def test_a_classifier_that_breaks_lets_no_picture_or_preview_through(
     assert stages == ["load", "encode", "denoise", "decode"]
 
 
-def test_a_model_that_was_not_there_is_looked_for_again(folder: Path, tmp_path: Path) -> None:
+def test_a_model_that_was_not_there_is_looked_for_again(
+    refused: Refusal, folder: Path, tmp_path: Path
+) -> None:
     path = tmp_path / "later"
     classifier = Classifier(str(path))
-    with pytest.raises(ClassifierUnavailable, match=r"later could not be loaded: "):
+    with refused("later could not be loaded: "):
         classifier.load()
     shutil.copytree(folder, path)
     classifier.load()
 
 
 def test_labels_that_the_model_does_not_know_would_pass_everything_and_are_refused(
+    refused: Refusal,
     folder: Path,
 ) -> None:
-    with pytest.raises(ClassifierUnavailable, match="none of CLASSIFIER_LABELS, but normal, NSFW"):
+    with refused("none of CLASSIFIER_LABELS, but normal, NSFW"):
         look(folder, labels=("porn",))
 
 
-def test_a_model_without_a_trained_head_is_refused(folder: Path, tmp_path: Path) -> None:
+def test_a_model_without_a_trained_head_is_refused(
+    refused: Refusal, folder: Path, tmp_path: Path
+) -> None:
     path = shutil.copytree(folder, tmp_path / "headless")
     ViTModel.from_pretrained(folder).save_pretrained(path)
     shutil.copy(folder / "config.json", path)
-    with pytest.raises(ClassifierUnavailable, match="not trained to classify images"):
+    with refused("not trained to classify images"):
         look(path)
 
 
-def test_a_model_of_another_kind_is_refused(changed: Callable[..., Path]) -> None:
-    with pytest.raises(ClassifierUnavailable, match=r"cannot do it: .*\.$"):
+def test_a_model_of_another_kind_is_refused(refused: Refusal, changed: Callable[..., Path]) -> None:
+    with refused("cannot be used: ValueError"):
         look(changed(model_type="t5"))
 
 
-def test_weights_that_could_run_code_are_not_read(folder: Path, tmp_path: Path) -> None:
+def test_weights_that_could_run_code_are_not_read(
+    refused: Refusal, folder: Path, tmp_path: Path
+) -> None:
     path = shutil.copytree(folder, tmp_path / "pickled")
     model = ViTForImageClassification.from_pretrained(path)
     torch.save(model.state_dict(), path / "pytorch_model.bin")
     (path / "model.safetensors").unlink()
-    with pytest.raises(ClassifierUnavailable, match="could not be loaded"):
+    with refused("could not be loaded"):
         look(path)
 
 
-def test_a_model_of_the_hub_that_is_out_of_reach_is_a_sentence() -> None:
-    with pytest.raises(ClassifierUnavailable) as caught:
+def test_a_model_of_the_hub_that_is_out_of_reach_is_a_sentence(refused: Refusal) -> None:
+    with refused("me/mine could not be loaded: "):
         look(Path("me/mine"))
-    assert str(caught.value).startswith(
-        "Pictures are checked here before they are shown, which fails now. "
-        "The model me/mine could not be loaded: "
-    )
-    assert "\n" not in str(caught.value)
-    assert str(caught.value).endswith(".")

@@ -79,7 +79,7 @@ def test_a_picture_carries_what_it_takes_to_make_it_again(engine: Engine) -> Non
     assert image.info["parameters"].startswith(
         "a large red circle on a blue background\n"
         "Steps: 2, Sampler: Euler, Schedule type: Simple, CFG scale: 1, Distilled CFG Scale: 4, "
-        "Seed: 8, Size: 128x128, Model: FLUX.1-dev, Model revision: "
+        "Seed: 8, Size: 128x128, Model: FLUX.1-dev (tiny), Model revision: "
     )
     assert open_image(engine.run(again)).tobytes() == image.tobytes()
 

@@ -35,6 +35,7 @@ def test_a_result_and_its_pictures_say_what_made_them(engine: Engine) -> None:
     revision = made_with.pop("revision")
     assert made_with == {
         "model": DEV,
+        "weights": "tiny",
         "kernel": "quanto",
         "dtype": "float32",
         "device": "CPU",
