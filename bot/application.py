@@ -81,9 +81,10 @@ async def application(
             client.family,
             servers=settings.allowed_servers,
             direct_messages=settings.direct_messages == "on",
+            quantization=settings.quantization,
             pending=jobs.pending,
         )
-        client.removals = Removals(client)
+        client.removals = Removals(client, storage)
         client.leavers = Leavers(client, storage, settings.leavers)
         yield Application(
             client=client,

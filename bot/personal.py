@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,9 +35,11 @@ INPUTS = """
     )"""
 
 PICTURES = """
-    SELECT path FROM images JOIN jobs ON jobs.id = job_id WHERE user_id = ?1 AND bytes > 0
-    UNION ALL SELECT control_path FROM jobs WHERE user_id = ?1 AND control_path IS NOT NULL
-    ORDER BY 1"""
+    SELECT job_id, position, path
+    FROM images JOIN jobs ON jobs.id = job_id WHERE user_id = ?1 AND bytes > 0
+    UNION ALL
+    SELECT id, NULL, control_path FROM jobs WHERE user_id = ?1 AND control_path IS NOT NULL
+    ORDER BY path"""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -61,6 +63,14 @@ class Summary:
     drafts: int
     usage: int
     changes: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Files:
+    """The files of a member that are for them to have, and how many pictures are not."""
+
+    paths: tuple[Path, ...]
+    hidden: int
 
 
 class PersonalData:
@@ -102,6 +112,9 @@ class PersonalData:
         )
         jobs = await self._database.rows(f"{SELECT_JOBS} WHERE user_id = ? ORDER BY id", user_id)
         drafts = await self._database.rows(DRAFTS, user_id)
+        posts = await self._database.rows(
+            "SELECT posts.* FROM posts JOIN jobs ON jobs.id = job_id WHERE user_id = ?", user_id
+        )
         tables = ("usage", "settings_log", "departures")
         return {
             "user_id": user_id,
@@ -109,6 +122,7 @@ class PersonalData:
             "pictures": _plain(images),
             "attached images": _plain(inputs),
             "drafts": _plain(drafts),
+            "posts": _plain(posts),
             **{
                 table: _plain(
                     await self._database.rows(f"SELECT * FROM {table} WHERE user_id = ?", user_id)
@@ -117,11 +131,25 @@ class PersonalData:
             },
         }
 
-    async def files(self, user_id: int) -> list[Path]:
-        """Return the pictures of a member and what they attached, as far as they are kept."""
+    async def files(self, user_id: int, hidden: Callable[[Job], frozenset[int]]) -> Files:
+        """Return the pictures of a member and what they attached, as far as they are kept.
+
+        Those that are `hidden`, by their positions, are left out, and so is the control image that
+        has their outline.
+        """
         pictures = await self._database.rows(PICTURES, user_id)
-        paths = [self._database.folder / row["path"] for row in pictures]
-        return [*paths, *await self._input_files(user_id)]
+        # only now, when the verdicts on all of them are there
+        hidden_of = {job.id: hidden(job) for job in await self.jobs(user_id)}
+        paths, count = [], 0
+        for row in pictures:
+            positions = hidden_of.get(row["job_id"])
+            if positions is None:
+                continue  # deleted meanwhile
+            if row["position"] in positions:
+                count += 1
+            elif row["position"] is not None or not positions:
+                paths.append(self._database.folder / row["path"])
+        return Files(paths=(*paths, *await self._input_files(user_id)), hidden=count)
 
     async def delete(self, user_id: int) -> None:
         """Delete everything about a member, so that nothing of it is left in any file."""

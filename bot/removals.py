@@ -3,58 +3,89 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections import deque
 from collections.abc import Iterable
-from itertools import islice
 
 import discord
 
+from bot.errors import StorageError
 from bot.ladder import FAULTS, TOKEN_SECONDS
 from bot.records import Job
+from bot.storage import Storage
 
 _log = logging.getLogger(__name__)
-
-MOST = 500
-"""Messages of one member that are deleted, the latest ones: Discord is slow with old ones."""
 
 PAUSE = 1.0
 """Seconds between two of them: the bot's other requests share its limits."""
 
+AGAIN = 3600.0
+"""Seconds after which it is tried again what a fault of Discord's stood in the way of."""
+
+IN_VAIN = (400, 403, 404)
+"""Statuses of what cannot be deleted, or is not there any more."""
+
 
 class Removals:
-    """Deletes messages one after the other, beside everything else."""
+    """Deletes messages one after the other, beside everything else.
 
-    def __init__(self, client: discord.Client) -> None:
+    Those that all could see are noted in `storage` when their job is deleted, so that a later
+    process goes on with them.
+    """
+
+    def __init__(self, client: discord.Client, storage: Storage) -> None:
         self._client = client
-        self._jobs: deque[Job] = deque()
-        self._added = asyncio.Event()
+        self._storage = storage
+        self._private: deque[Job] = deque()
+        self._begun = asyncio.Event()
 
-    def add(self, jobs: Iterable[Job]) -> None:
-        """Have the messages of jobs deleted, the latest of which comes first."""
-        self._jobs.extend(islice(jobs, MOST))
-        self._added.set()
+    def begin(self, jobs: Iterable[Job]) -> None:
+        """Have the messages of jobs deleted that are themselves deleted already."""
+        self._private.extend(job for job in jobs if job.origin.private)
+        self._begun.set()
 
     async def run(self) -> None:
-        """Delete what was added, until cancelled."""
+        """Delete what is noted, that of earlier processes first, until cancelled."""
         while True:
-            await self._added.wait()
-            self._added.clear()
-            while self._jobs:
-                await remove_message(self._client, self._jobs.popleft())
+            self._begun.clear()
+            try:
+                await self._delete_private()  # first: these will soon be out of reach
+                await self._delete_noted()
+            except StorageError as error:
+                _log.error("messages of deleted jobs stay for now: %s", error)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(AGAIN):
+                    await self._begun.wait()
+
+    async def _delete_private(self) -> None:
+        while self._private:
+            job = self._private.popleft()
+            if time.time() - job.created_at < TOKEN_SECONDS:
+                await self._delete_through_interaction(job)
                 await asyncio.sleep(PAUSE)
 
-
-async def remove_message(client: discord.Client, job: Job) -> None:
-    """Delete the bot's message for a job; one that is seen by its member alone only soon after."""
-    origin = job.origin
-    try:
-        if not origin.private:
-            channel = client.get_partial_messageable(origin.channel_id, guild_id=origin.guild_id)
-            await channel.get_partial_message(origin.message_id).delete()
-        elif time.time() - job.created_at < TOKEN_SECONDS:
-            webhook = discord.Webhook.partial(origin.application_id, origin.token, client=client)
+    async def _delete_through_interaction(self, job: Job) -> None:
+        origin = job.origin
+        webhook = discord.Webhook.partial(origin.application_id, origin.token, client=self._client)
+        try:
             await webhook.delete_message(origin.message_id)
-    except FAULTS as error:
-        _log.info("job %d: its message could not be deleted: %s", job.id, error)
+        except FAULTS as error:
+            _log.info("job %d: its message could not be deleted: %s", job.id, error)
+
+    async def _delete_noted(self) -> None:
+        for channel_id, message_id in await self._storage.disposal.messages():
+            if await self._is_settled(channel_id, message_id):
+                await self._storage.disposal.strike_message(message_id)
+            await asyncio.sleep(PAUSE)
+
+    async def _is_settled(self, channel_id: int, message_id: int) -> bool:
+        """Delete a message, and tell whether there is nothing left to be tried."""
+        channel = self._client.get_partial_messageable(channel_id)
+        try:
+            await channel.get_partial_message(message_id).delete()
+        except FAULTS as error:
+            _log.info("message %d could not be deleted: %s", message_id, error)
+            return isinstance(error, discord.HTTPException) and error.status in IN_VAIN
+        return True

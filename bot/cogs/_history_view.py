@@ -126,7 +126,7 @@ def _looked_for(place: Place) -> str:
     if place.tool in TOOLS:
         parts.append(f"by {TOOLS[cast(str, place.tool)].title}")
     if place.text:
-        parts.append(f"with “{_plain(place.text)}”")
+        parts.append(f"with “{plain(place.text)}”")
     return " ".join(part for part in parts if part)
 
 
@@ -139,7 +139,7 @@ def _line(job: Job, place: Place) -> str:
         line += f" · {STATES[job.state]}"
     prompt = " ".join(job.request.prompt.split())
     shown = prompt if len(prompt) <= PROMPT_SHOWN else f"{prompt[:PROMPT_SHOWN].rstrip()}…"
-    return f"{line}\n> {_plain(shown)}" if shown else line
+    return f"{line}\n> {plain(shown)}" if shown else line
 
 
 def _details(job: Job) -> str:
@@ -147,14 +147,15 @@ def _details(job: Job) -> str:
     if job.state in STATES:
         line += f" · {STATES[job.state]}"
     if job.error:
-        line += f": {_plain(job.error)[:ERROR_SHOWN]}"
+        line += f": {plain(job.error)[:ERROR_SHOWN]}"
     if job.outcome is not None:
         seeds = ", ".join(map(str, job.outcome["seeds"]))
         line += " · {}×{}".format(*job.outcome["size"]) + f" · seed {seeds}"
     return line
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
+    """Return a text so that it formats nothing and mentions nobody."""
     return discord.utils.escape_mentions(discord.utils.escape_markdown(text))
 
 

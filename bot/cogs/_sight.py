@@ -8,6 +8,7 @@ import discord
 
 from bot.archive import Sight
 from bot.client import FluxBot
+from bot.cogs._visit import is_age_restricted
 from bot.errors import Refused
 from bot.records import Job
 
@@ -22,7 +23,7 @@ def moderators_sight(interaction: discord.Interaction[FluxBot]) -> Sight:
     channel_ids = _channel_ids(interaction, lambda allowed: allowed.manage_messages)
     if not channel_ids:
         raise Refused(
-            "Only who manages messages in this server sees what others have made.",
+            "Only those who manage messages in this server see what others have made.",
             "Leave `whose` out to see your own.",
         )
     return Sight(
@@ -35,7 +36,7 @@ def wide_sight(interaction: discord.Interaction[FluxBot]) -> Sight:
     return Sight(
         user_id=interaction.user.id,
         guild_id=interaction.guild_id,
-        channel_ids=_channel_ids(interaction, lambda _: True),
+        channel_ids=_channel_ids(interaction, lambda allowed: allowed.read_message_history),
     )
 
 
@@ -52,15 +53,23 @@ def sees(sight: Sight, job: Job) -> bool:
 def _channel_ids(
     interaction: discord.Interaction[FluxBot], may: Callable[[discord.Permissions], bool]
 ) -> frozenset[int]:
-    """Return the channels and threads that a member sees, where they `may` do something."""
+    """Return the channels and threads that a member sees, where they `may` do something.
+
+    What is in age-restricted ones stays there, and in others of that kind.
+    """
     guild, member = interaction.guild, interaction.user
     if guild is None or not isinstance(member, discord.Member):
         return frozenset()
+    among_adults = is_age_restricted(interaction.channel)
     ids = set()
     for channel in (*guild.channels, *guild.threads):
         allowed = channel.permissions_for(member)
         # who is in a private thread is not known here; those who manage threads are in all
         hidden = isinstance(channel, discord.Thread) and channel.is_private()
-        if allowed.read_messages and may(allowed) and (allowed.manage_threads or not hidden):
+        if hidden and not allowed.manage_threads:
+            continue
+        if is_age_restricted(channel) and not among_adults:
+            continue
+        if allowed.read_messages and may(allowed):
             ids.add(channel.id)
     return frozenset(ids)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 
 import aiohttp
@@ -15,6 +15,8 @@ from bot.cogs._visit import visit
 from bot.inference.types import SEED_LIMIT, Request
 from bot.policy import Admission
 from bot.records import Origin
+
+ReadImages = Callable[[], Awaitable[Mapping[str, bytes]]]
 
 UNREAD = b""
 """Stands for an attachment while the options are checked: it is read when they are in order."""
@@ -71,12 +73,13 @@ async def submit(
     *,
     private: bool | None,
     spoiler: bool,
+    images: ReadImages | None = None,
     repeats: int | None = None,
 ) -> None:
     """Queue the request of a command that the rules admit; raise Refused for others.
 
     The command is acknowledged, which Discord expects within three seconds, then the attachments
-    are read, and become the images of the request.
+    are read, and become the images of the request; or `images` reads these from elsewhere.
     """
     bot = interaction.client
     async with bot.policy.admission(
@@ -88,6 +91,8 @@ async def submit(
         request = admission.request
         if attachments:
             request = replace(request, images=await read(attachments))
+        if images is not None:
+            request = replace(request, images=await images())
         await bot.jobs.submit(
             request,
             origin(interaction, message_id, admission),

@@ -37,7 +37,7 @@ def visit(interaction: discord.Interaction[FluxBot]) -> Visit:
         guild_id=interaction.guild_id,
         channel_ids=channel_ids(channel),
         role_ids=frozenset(role.id for role in getattr(member, "roles", ())),
-        age_restricted=_is_age_restricted(channel),
+        age_restricted=is_age_restricted(channel),
         missing=_missing(interaction),
     )
 
@@ -63,7 +63,8 @@ def channel_ids(channel: object) -> tuple[int, ...]:
     return ()
 
 
-def _is_age_restricted(channel: object) -> bool:
+def is_age_restricted(channel: object) -> bool:
+    """Tell whether a channel, or the one of a thread, is age-restricted."""
     is_nsfw = getattr(channel, "is_nsfw", None)
     return is_nsfw is not None and bool(is_nsfw())
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any, Literal, Self, cast
 
 import discord
@@ -30,11 +29,10 @@ from bot.cogs._history_view import (
 )
 from bot.cogs._sight import moderators_sight, own_sight
 from bot.cogs._submit import acknowledge, submit
-from bot.errors import JobError, StorageError
+from bot.errors import JobError, Refused, StorageError
 from bot.inference.tools import TOOLS
 from bot.looks import shown
 from bot.records import Job
-from bot.removals import remove_message
 from bot.thumbnails import thumbnails
 
 Verb = Literal["older", "newer", "back", "job", "show", "again", "ask", "delete"]
@@ -64,6 +62,7 @@ NO_PICTURES = "Job {} made no pictures."
 INPUTS_NOT_KEPT = (
     "The images that were attached to this are not kept any more. Attach them to a new command."
 )
+ATTACH = "Attach images of your own to a new command."
 
 
 class History(commands.Cog):
@@ -187,7 +186,8 @@ async def _act(
     job = await interaction.client.storage.archive.find(seen, job_id)
     match verb:
         case "job":
-            await _show_job(interaction, job, place, "show", "again", "ask", "back")
+            again: tuple[Verb, ...] = ("again",) if _may_use_again(interaction, job) else ()
+            await _show_job(interaction, job, place, "show", *again, "ask", "back")
         case "show":
             await _show_result(interaction, job)
         case "again":
@@ -258,17 +258,28 @@ async def result_arguments(interaction: discord.Interaction[FluxBot], job: Job) 
     return (await shown(job, result, interaction.filesize_limit)).arguments()
 
 
+def _may_use_again(interaction: discord.Interaction[FluxBot], job: Job) -> bool:
+    """Tell whether a job is one's own, or made without images, which say more than its pictures."""
+    return job.origin.user_id == interaction.user.id or not job.inputs
+
+
 async def _make_again(interaction: discord.Interaction[FluxBot], job: Job) -> None:
     """Submit the request of a job once more, in the name of who presses."""
-    try:
-        images = await interaction.client.storage.inputs(job.id)
-    except StorageError as error:
-        raise JobError(INPUTS_NOT_KEPT) from error
+    if not _may_use_again(interaction, job):
+        raise Refused("Another member attached images to this, which stay theirs.", ATTACH)
+
+    async def images() -> Mapping[str, bytes]:
+        try:
+            return await interaction.client.storage.inputs(job.id)
+        except StorageError as error:
+            raise JobError(INPUTS_NOT_KEPT) from error
+
     await submit(
         interaction,
-        replace(job.request, images=images),
+        job.request,
         private=True if job.origin.private else None,
         spoiler=job.origin.spoiler,
+        images=images,
         repeats=job.id,
     )
 
@@ -278,7 +289,7 @@ async def _delete(interaction: discord.Interaction[FluxBot], job: Job, place: Pl
     bot = interaction.client
     await bot.storage.disposal.delete(job.id)
     await bot.storage.disposal.forget()
-    await remove_message(bot, job)
+    bot.removals.begin([job])
     await _show_page(interaction, place, note=f"Job {job.id} is deleted.")
 
 

@@ -17,6 +17,7 @@ from bot.archive import Sight
 from bot.captions import caption, memory_line, own_options
 from bot.client import FluxBot, explain
 from bot.cogs._attachments import attached, read
+from bot.cogs._history_view import plain
 from bot.cogs._sight import sees, wide_sight
 from bot.cogs._submit import acknowledge
 from bot.cogs.history import result_arguments
@@ -26,7 +27,7 @@ from bot.inference.types import MemoryStats, Weights
 from bot.messages import ACCENT, FIELD_LIMIT, joined
 from bot.picture_facts import PictureFacts, read_facts
 from bot.records import Job
-from bot.units import format_seconds
+from bot.units import counted, format_seconds
 
 MOST_PICTURES = 4
 """Pictures of one message that are read."""
@@ -36,6 +37,8 @@ MOST_UNDO = 5
 
 MADE_WITH = {
     "model": "Model",
+    "weights": "Weights",
+    "transformer": "Transformer",
     "revision": "Revision",
     "kernel": "Kernel",
     "dtype": "Precision",
@@ -128,7 +131,7 @@ async def _of_job(interaction: discord.Interaction[FluxBot], job: Job) -> dict[s
         lines = [_ancestor_line(each, sight) for each in ancestors[:MOST_PARENTS]]
         embed.add_field(name="Made from", value=joined(lines), inline=False)
     if children := await archive.children(job.id):
-        embed.add_field(name="Taken up by", value=f"{children} later jobs")
+        embed.add_field(name="Taken up by", value=counted(children, "later job"))
     seen = [each.id for each in ancestors if each.id in job.parents and sees(sight, each)]
     arguments: dict[str, Any] = {
         "embed": embed,
@@ -169,7 +172,7 @@ def _job_embed(job: Job) -> discord.Embed:
     }
     for name, value in fields.items():
         if value:
-            embed.add_field(name=name, value=_plain(value))
+            embed.add_field(name=name, value=plain(value)[:FIELD_LIMIT])
     versions = [f"{n} {v}" for n, v in made_with.items() if n not in MADE_WITH]
     embed.add_field(name="Versions", value=", ".join(versions) or UNKNOWN, inline=False)
     times = [f"{stage} {format_seconds(each)}" for stage, each in outcome["seconds"].items()]
@@ -244,7 +247,7 @@ def _told(facts: PictureFacts) -> str:
     if not facts.parameters:
         return "It does not say how it was made."
     return joined(
-        [f"{_plain(name)}: {_plain(_text(value))}" for name, value in facts.parameters.items()]
+        [f"{plain(name)}: {plain(_text(value))}" for name, value in facts.parameters.items()]
     )
 
 
@@ -252,10 +255,6 @@ def _text(value: Any) -> str:
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     text = " ".join(text.split())
     return text if len(text) <= VALUE_SHOWN else f"{text[:VALUE_SHOWN]}…"
-
-
-def _plain(text: str) -> str:
-    return discord.utils.escape_mentions(discord.utils.escape_markdown(text))[:FIELD_LIMIT]
 
 
 def _json_file(filename: str, values: Mapping[str, Any]) -> discord.File:

@@ -13,10 +13,13 @@ from discord.ext import commands
 
 from bot.client import FluxBot, explain
 from bot.cogs._submit import acknowledge
-from bot.export import pack, plan
+from bot.errors import Refused
+from bot.export import Export, pack, plan
+from bot.ladder import FAULTS
 from bot.messages import ACCENT, QUIET, joined
 from bot.personal import Held, Summary
 from bot.records import DEFAULT_FILESIZE_LIMIT
+from bot.thumbnails import hidden
 from bot.units import counted, format_bytes
 
 Verb = Literal["export", "ask", "delete", "keep"]
@@ -32,22 +35,32 @@ KINDS = """Your prompts and options, the images that you attached, the pictures 
 took: for as long as is said beside each server, or until you delete them. Where room is short, \
 old files go sooner. Messages have their copies of pictures: these are Discord's.
 A mask that is being looked at is kept for ten minutes, how many seconds of the GPU you used for \
-30 days, and which settings you changed for a year.
-Prompts are not in the bot's log, unless its operator has it log everything to find a fault. Who \
-manages a server may have named you in its `banned_members`: that is theirs, and stays."""
+30 days, and which settings you changed for a year. After *Delete* the seconds of the last 24 \
+hours keep your id for a day or two, for they still count for your limits.
+Prompts are not in the bot's log, unless its operator has it log everything to find a fault. \
+Whoever manages a server may have named you in its `banned_members`: that is theirs, and stays."""
 
 QUESTION = """Your prompts, pictures and attached images are deleted in all servers, for good. \
 What waits or is being painted is cancelled, and the bot's messages go as far as Discord lets it \
 delete them. Export them first if you want to keep them."""
 
-DELETED = """Everything about you is deleted. The bot's messages with your pictures follow, one \
-after the other. What counts for a server stays without your name: seconds of the GPU, and changes \
-of its settings."""
+DELETED = """Everything about you is deleted, but for one thing: the seconds of the GPU that you \
+used in the last 24 hours still count for your limits, so your id stays with them for a day or two.
+The bot's messages with your pictures follow, one after the other. What counts for a server stays \
+without your name: older seconds of the GPU, and changes of its settings."""
 
 CALLED_OFF = "Cancelled: its member had all their data deleted."
 IN_PART = (
     "{} of your files are too large or too many for Discord: the operator can give them to you."
 )
+UNSAFE = "Without {}, which a server's classifier considers unsafe."
+UNDER_WAY = "Your export is already being put together."
+WAIT = "Please wait until you have it."
+CLOSED = "Here it is, because your direct messages are closed to the bot."
+REST = "Here is what Discord did not take as a direct message."
+
+_exporting: set[int] = set()
+"""The members whose exports are being put together: these take room, so each has one at a time."""
 
 
 class Privacy(commands.Cog):
@@ -128,7 +141,7 @@ def _held(client: discord.Client, held: Held, keep_days: int) -> str:
     place = "Direct messages" if held.guild_id is None else f"Server {held.guild_id}"
     if guild is not None:
         place = discord.utils.escape_markdown(guild.name)
-    kept = f"kept for {keep_days} days" if keep_days else "kept until they are deleted"
+    kept = f"kept for {counted(keep_days, 'day')}" if keep_days else "kept until they are deleted"
     return (
         f"{place}: {counted(held.jobs, 'job')}, {counted(held.pictures, 'picture')} of"
         f" {format_bytes(held.bytes)},"
@@ -153,46 +166,55 @@ def _buttons(*verbs: Verb) -> discord.ui.View:
 
 
 async def _export(interaction: discord.Interaction[FluxBot]) -> None:
-    """Send everything by direct message, or where it was asked for if these are closed."""
-    await acknowledge(interaction, private=True)
-    personal, user = interaction.client.storage.personal, interaction.user
-    records, files = await personal.records(user.id), await personal.files(user.id)
-    export = await plan(records, files, DEFAULT_FILESIZE_LIMIT)
-    is_open = True
-    for number, part in enumerate(export.parts, 1):
-        text = f"All that is stored about you, part {number} of {len(export.parts)}."
-        content, filename = await pack(part), f"flux-bot-export-{number}.zip"
-        is_open = is_open and await _send_directly(user, text, content, filename)
-        if not is_open:
-            file = discord.File(io.BytesIO(content), filename)
-            await interaction.followup.send(text, file=file, ephemeral=True)
-    answer = "You have it in a direct message."
-    if not is_open:
-        answer = "Here it is, for you take no direct messages from the bot."
+    """Put everything together and send it, once at a time for each member."""
+    user_id = interaction.user.id
+    if user_id in _exporting:
+        raise Refused(UNDER_WAY, WAIT)
+    _exporting.add(user_id)
+    try:
+        await acknowledge(interaction, private=True)
+        personal = interaction.client.storage.personal
+        records, files = await personal.records(user_id), await personal.files(user_id, hidden)
+        export = await plan(records, files.paths, DEFAULT_FILESIZE_LIMIT)
+        answer = await _send(interaction, export)
+    finally:
+        _exporting.discard(user_id)
+    if files.hidden:
+        answer += f" {UNSAFE.format(counted(files.hidden, 'picture'))}"
     if export.left_out:
         answer += f" {IN_PART.format(export.left_out)}"
     await interaction.edit_original_response(content=answer)
 
 
-async def _send_directly(
-    user: discord.User | discord.Member, text: str, content: bytes, filename: str
-) -> bool:
-    """Send a direct message, and return whether the member takes any."""
-    try:
-        await user.send(text, file=discord.File(io.BytesIO(content), filename))
-    except discord.Forbidden:
-        return False
-    return True
+async def _send(interaction: discord.Interaction[FluxBot], export: Export) -> str:
+    """Send an export by direct message, from a fault on where it was asked for; say which."""
+    answer, is_open = "You have it in a direct message.", True
+    for number, part in enumerate(export.parts, 1):
+        text = f"All that is stored about you, part {number} of {len(export.parts)}."
+        content, filename = await pack(part), f"flux-bot-export-{number}.zip"
+        if is_open:
+            try:
+                await interaction.user.send(text, file=discord.File(io.BytesIO(content), filename))
+                continue
+            except FAULTS as error:
+                is_open = False
+                answer = CLOSED if isinstance(error, discord.Forbidden) else REST
+        file = discord.File(io.BytesIO(content), filename)
+        await interaction.followup.send(text, file=file, ephemeral=True)
+    return answer
 
 
 async def _delete(interaction: discord.Interaction[FluxBot]) -> None:
-    """Call off what is not over, delete all that there is, and have the messages follow."""
+    """Call off what is not over, delete all that there is, and have the messages follow.
+
+    Those that all could see are noted with that; of the others only their jobs tell.
+    """
     await interaction.response.defer()
     bot, user_id = interaction.client, interaction.user.id
-    await bot.jobs.cancel_where(lambda job: job.origin.user_id == user_id, CALLED_OFF)
+    await bot.jobs.forget(user_id, CALLED_OFF)
     jobs = await bot.storage.personal.jobs(user_id)
     await bot.storage.personal.delete(user_id)
-    bot.removals.add(jobs)
+    bot.removals.begin(jobs)
     embed = discord.Embed(description=DELETED, colour=QUIET)
     await interaction.edit_original_response(embed=embed, view=None)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 
+import discord
 import simcord
 from PIL import Image, ImageDraw
 
@@ -34,6 +35,14 @@ def refusal(scene: Scene, result: simcord.InteractionResult) -> str:
     assert not result.response.embeds
     assert scene.env.errors  # simcord wants errors to be looked at, handled ones too
     return result.response.content
+
+
+async def restrict(scene: Scene, channel: simcord.ChannelHandle) -> None:
+    """Make a channel age-restricted for the bot: simcord has no such channels."""
+    await scene.env.settle()
+    known = scene.app.client.get_channel(channel.id)
+    assert isinstance(known, discord.TextChannel)
+    known.nsfw = True
 
 
 def photo(size: tuple[int, int] = (128, 128), colour: str = "blue") -> Attached:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -14,11 +15,12 @@ from PIL import Image
 from simcord.backend.errors import BackendError
 from simcord.components import walk_components
 
+from bot import removals
 from bot.cogs._history_view import PAGE, TEXT, Place
 from bot.cogs.history import LABELS, HistoryButton, HistorySelect
 from bot.inference.tools import TOOLS
 from bot.records import Job, Look
-from tests.cogs.messages import fields, photo, png, refusal
+from tests.cogs.messages import fields, photo, png, refusal, restrict
 from tests.conftest import Scene, restarted
 from tests.doubles import HeldExecutor, result_for
 from tests.records import REQUEST, has_begun, made, queued
@@ -86,6 +88,20 @@ async def pressed(scene: Scene, member: simcord.MemberActor, message: Any, label
     (answer,) = [each for each in answers if each.content]
     assert answer.ephemeral
     return answer.content
+
+
+async def until(reached: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not reached():
+            await asyncio.sleep(0.02)
+
+
+def is_there(scene: Scene, message_id: int) -> bool:
+    try:
+        scene.env.backend.get_message(scene.channel.id, message_id)
+    except BackendError:
+        return False
+    return True
 
 
 # what is shown
@@ -237,9 +253,9 @@ async def test_another_servers_jobs_are_not_in_this_one(held_scene: Scene) -> No
 
 async def test_a_member_who_manages_no_messages_is_refused_the_servers(held_scene: Scene) -> None:
     result = await held_scene.alice.slash(held_scene.channel, "history", whose="server")
-    assert refusal(held_scene, result).startswith("Only who manages messages in this server")
+    assert refusal(held_scene, result).startswith("Only those who manage messages in this server")
     result = await held_scene.moderator.user.slash("history", whose="server")
-    assert refusal(held_scene, result).startswith("Only who manages messages in this server")
+    assert refusal(held_scene, result).startswith("Only those who manage messages in this server")
 
 
 async def test_a_moderator_sees_what_is_public_and_never_what_is_private(
@@ -266,6 +282,21 @@ async def test_a_moderator_sees_nothing_of_channels_that_are_closed_to_them(
     forged = await forge(held_scene, HistoryButton("show", hidden.id, Place(whose="server")))
     sentence = await pressed(held_scene, held_scene.moderator, forged, "Show")
     assert sentence.startswith("This job is not in your history here")
+
+
+async def test_what_was_made_in_an_age_restricted_channel_is_seen_by_others_in_such_alone(
+    held_scene: Scene,
+) -> None:
+    restricted = held_scene.channel.guild.create_text_channel("restricted")
+    await restrict(held_scene, restricted)
+    public = await job_of(held_scene, held_scene.alice)
+    theirs = await job_of(held_scene, held_scene.alice, channel_id=restricted.id)
+    message = await history(held_scene, held_scene.moderator, whose="server")
+    assert shown(message) == [public.id]
+    result = await held_scene.moderator.slash(restricted, "history", whose="server")
+    assert result.response is not None
+    assert shown(result.response) == [theirs.id, public.id]
+    assert shown(await history(held_scene)) == [theirs.id, public.id]  # one's own, anywhere
 
 
 @pytest.mark.parametrize("verb", ["job", "show", "again", "ask", "delete"])
@@ -298,7 +329,7 @@ async def test_a_page_of_the_server_is_refused_to_who_manages_nothing_any_more(
         await job_of(held_scene, held_scene.alice)
     forged = await forge(held_scene, HistoryButton("older", 0, Place(whose="server")))
     sentence = await pressed(held_scene, held_scene.bob, forged, "More")
-    assert sentence.startswith("Only who manages messages")
+    assert sentence.startswith("Only those who manage messages")
 
 
 async def test_a_forged_choice_is_a_sentence(held_scene: Scene) -> None:
@@ -399,6 +430,34 @@ async def test_a_moderator_makes_it_again_under_their_own_name(
     assert (await held_scene.app.storage.job(2)).origin.user_id == held_scene.moderator.id
 
 
+async def test_what_another_member_attached_is_not_to_be_used_again(
+    held_scene: Scene, held: HeldExecutor
+) -> None:
+    request = replace(REQUEST, tool="kontext", images={"image": photo()[1]})
+    job = await job_of(held_scene, held_scene.alice, request=request)
+    message = await history(held_scene, held_scene.moderator, whose="server")
+    await held_scene.moderator.select(message, [str(job.id)])
+    assert pressable(message) == ["Show", "Delete", "To the list"]
+    forged = await forge(held_scene, HistoryButton("again", job.id, Place(whose="server")))
+    sentence = await pressed(held_scene, held_scene.moderator, forged, "Use again")
+    assert sentence.startswith("Another member attached images to this, which stay theirs.")
+    assert await held_scene.app.storage.personal.jobs(held_scene.moderator.id) == []
+    assert held.started == []
+
+
+async def test_who_is_refused_has_no_images_read(held_scene: Scene, held: HeldExecutor) -> None:
+    request = replace(REQUEST, tool="kontext", images={"image": photo()[1]})
+    job = await job_of(held_scene, held_scene.alice, request=request)
+    await held_scene.app.storage.disposal.delete_files(0)
+    rules = {"tools": ["dev"]}
+    await held_scene.app.storage.settings.change(job.origin.guild_id or 0, 0, rules, user_id=1)
+    message = await history(held_scene)
+    await choose(held_scene, message, job)
+    sentence = await pressed(held_scene, held_scene.alice, message, "Use again")
+    assert sentence.startswith("FLUX.1 Kontext is switched off here.")
+    assert held.started == []
+
+
 async def test_images_that_are_not_kept_are_a_sentence(
     held_scene: Scene, held: HeldExecutor
 ) -> None:
@@ -407,7 +466,9 @@ async def test_images_that_are_not_kept_are_a_sentence(
     await held_scene.app.storage.disposal.delete_files(0)
     message = await history(held_scene)
     await choose(held_scene, message, job)
-    sentence = await pressed(held_scene, held_scene.alice, message, "Use again")
+    result = await held_scene.alice.click(message, label="Use again")
+    assert result.response is not None
+    sentence = result.response.content
     assert sentence.startswith("The images that were attached to this are not kept any more.")
     assert held.started == []
 
@@ -430,8 +491,24 @@ async def test_a_deleted_job_is_gone_with_its_message_after_a_question(
     assert shown(message) == []
     folder = held_scene.app.client.settings.data_dir
     assert list((folder / "images").iterdir()) == []
-    with pytest.raises(BackendError):
-        held_scene.env.backend.get_message(held_scene.channel.id, posted.id)
+    await until(lambda: not is_there(held_scene, posted.id))
+
+
+async def test_a_deleted_job_takes_along_what_was_posted_of_it_elsewhere(
+    held_scene: Scene, held: HeldExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(removals, "PAUSE", 0.0)
+    job = await job_of(held_scene, held_scene.alice)
+    channel = held_scene.app.client.get_channel(held_scene.channel.id)
+    assert isinstance(channel, discord.TextChannel)
+    copy, other = await channel.send("its copy"), await channel.send("something else")
+    await held_scene.app.storage.archive.note_post(job.id, channel.id, copy.id)
+    message = await history(held_scene)
+    await choose(held_scene, message, job)
+    await held_scene.alice.click(message, label="Delete")
+    await held_scene.alice.click(message, label="Delete for good")
+    await until(lambda: not is_there(held_scene, copy.id))
+    assert is_there(held_scene, other.id)
 
 
 async def test_a_job_that_runs_is_not_deleted(held_scene: Scene, held: HeldExecutor) -> None:

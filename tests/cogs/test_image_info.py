@@ -13,7 +13,7 @@ import simcord
 from PIL import Image, PngImagePlugin
 
 from bot.records import Job
-from tests.cogs.messages import button_labels, description, fields, photo, refusal
+from tests.cogs.messages import button_labels, description, fields, photo, refusal, restrict
 from tests.conftest import Scene, restarted
 from tests.doubles import HeldExecutor
 from tests.hostile import HOSTILE
@@ -187,6 +187,37 @@ async def test_a_parent_in_a_channel_that_is_closed_to_them_is_not_told(
     result = await held_scene.bob.click(forged, label="Undo")
     assert result.response is not None
     assert result.response.content.startswith("This job is not in your history here")
+
+
+@pytest.mark.parametrize("kind", ["age-restricted", "without history"])
+async def test_a_parent_in_a_channel_that_is_not_to_be_read_there_is_not_told(
+    held_scene: Scene, kind: str
+) -> None:
+    guild = held_scene.channel.guild
+    history = discord.PermissionOverwrite(read_message_history=kind == "age-restricted")
+    hidden = guild.create_text_channel("other", overwrites={guild.default_role: history})
+    if kind == "age-restricted":
+        await restrict(held_scene, hidden)
+    _, child = await family(held_scene, channel_id=hidden.id)
+    message = await posted(held_scene, child)
+    theirs = await told(held_scene, message, held_scene.bob)
+    assert fields(theirs)["Made from"] == "A job that you cannot see"
+    assert button_labels(theirs) == []
+    assert button_labels(await told(held_scene, message)) == ["Undo"]
+
+
+async def test_it_is_told_how_many_were_made_from_a_picture(held_scene: Scene) -> None:
+    parent, child = await family(held_scene)
+    for count in ("1 later job", "2 later jobs"):
+        channel = held_scene.app.client.get_channel(held_scene.channel.id)
+        assert isinstance(channel, discord.TextChannel)
+        named = await channel.send(embed=discord.Embed().set_footer(text=f"Job {parent.id}"))
+        assert fields(await told(held_scene, named))["Taken up by"] == count
+        again = await made(held_scene.app.storage)
+        await held_scene.app.storage._database.change(
+            "INSERT INTO parents VALUES (?, ?)", again.id, parent.id
+        )
+    assert child.parents == (parent.id,)
 
 
 async def test_a_private_parent_is_told_to_its_member_alone(held_scene: Scene) -> None:

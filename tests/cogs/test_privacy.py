@@ -6,16 +6,22 @@ import asyncio
 import io
 import json
 import logging
+import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import aiohttp
 import discord
 import pytest
 import simcord
 from simcord.backend.errors import BackendError
 
-from bot import removals
+from bot import export, removals
+from bot.records import DEFAULT_FILESIZE_LIMIT
+from bot.retention import Retention
+from bot.settings import DAY
 from tests.cogs.messages import button_labels, description, fields, photo
 from tests.conftest import Scene, restarted
 from tests.doubles import HeldExecutor
@@ -69,6 +75,15 @@ def unpacked(content: bytes) -> dict[str, bytes]:
         return {name: archive.read(name) for name in archive.namelist()}
 
 
+async def sweep_tomorrow(scene: Scene) -> None:
+    """Sweep as it is done a day later."""
+
+    def clock() -> float:
+        return time.time() + DAY
+
+    await Retention(scene.app.storage, scene.app.client.leavers, None, clock).sweep()
+
+
 def is_there(scene: Scene, message: simcord.ResponseMessage) -> bool:
     try:
         scene.env.backend.get_message(scene.channel.id, message.id)
@@ -99,6 +114,8 @@ async def test_it_tells_how_long_a_server_keeps_it(held_scene: Scene, held: Held
     guild_id = held_scene.channel.guild.id
     await held_scene.app.storage.settings.change(guild_id, 0, {"keep_days": 7}, user_id=1)
     assert fields(await privacy(held_scene))["By server"].endswith("kept for 7 days")
+    await held_scene.app.storage.settings.change(guild_id, 0, {"keep_days": 1}, user_id=1)
+    assert fields(await privacy(held_scene))["By server"].endswith("kept for 1 day")
 
 
 async def test_it_works_in_direct_messages(held_scene: Scene, held: HeldExecutor) -> None:
@@ -143,9 +160,64 @@ async def test_who_takes_no_direct_messages_gets_the_export_where_they_asked(
     held_scene.env.inject_error("POST", f"/channels/{direct}/messages", status=403, code=50007)
     result = await held_scene.alice.click(await privacy(held_scene), label="Export")
     assert result.response is not None
-    assert result.response.content == "Here it is, for you take no direct messages from the bot."
+    closed = "Here it is, because your direct messages are closed to the bot."
+    assert result.response.content == closed
     assert result.response.ephemeral
     assert "records.json" in unpacked(await result.response.attachments[0].read())
+
+
+async def test_what_discord_does_not_take_directly_comes_where_it_was_asked_for(
+    held_scene: Scene, held: HeldExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await painted(held_scene, held)
+    monkeypatch.setattr(export, "OVERHEAD", DEFAULT_FILESIZE_LIMIT // 4)  # two files in a part
+    message = await privacy(held_scene)
+    send = discord.abc.Messageable.send
+
+    async def fail_later(self: discord.abc.Messageable, content: str, **more: Any) -> Any:
+        if "part 1 " not in content:
+            raise aiohttp.ServerDisconnectedError
+        return await send(self, content, **more)
+
+    monkeypatch.setattr(discord.abc.Messageable, "send", fail_later)
+    result = await held_scene.alice.click(message, label="Export")
+    assert result.response is not None
+    assert result.response.content == "Here is what Discord did not take as a direct message."
+    (first,) = held_scene.alice.user.dm_channel.history()
+    both = first, result.response
+    names = [list(unpacked(await each.attachments[0].read())) for each in both]
+    assert names[0] == ["records.json", "images/00000001-1.png"]
+    assert [name.split("/")[0] for name in names[1]] == ["inputs"]
+
+
+async def test_a_second_export_is_refused_until_the_first_is_sent(
+    held_scene: Scene, held: HeldExecutor
+) -> None:
+    await painted(held_scene, held)
+    message = await privacy(held_scene)
+    await held_scene.click_at_once(message, "Export", "Export")
+    assert len(held_scene.alice.user.dm_channel.history()) == 1
+    assert "Your export is already being put together." in held_scene.env.transcript()
+    await held_scene.alice.click(message, label="Export")
+    assert len(held_scene.alice.user.dm_channel.history()) == 2
+
+
+async def test_pictures_that_the_server_holds_back_are_not_in_an_export(
+    held_scene: Scene, held: HeldExecutor
+) -> None:
+    await painted(held_scene, held)
+    await held_scene.app.storage._database.change(
+        "UPDATE jobs SET look = json_object('verdict', 'withhold')"
+    )
+    result = await held_scene.alice.click(await privacy(held_scene), label="Export")
+    assert result.response is not None
+    assert result.response.content == (
+        "You have it in a direct message."
+        " Without 1 picture, which a server's classifier considers unsafe."
+    )
+    (direct,) = held_scene.alice.user.dm_channel.history()
+    found = unpacked(await direct.attachments[0].read())
+    assert [name.split("/")[0] for name in found] == ["records.json", "inputs"]
 
 
 async def test_nothing_is_deleted_before_it_is_confirmed(
@@ -160,7 +232,7 @@ async def test_nothing_is_deleted_before_it_is_confirmed(
     assert await held_scene.app.storage.job(1)
 
 
-async def test_after_deletion_no_file_has_a_byte_of_the_member(
+async def test_after_deletion_no_file_has_a_byte_of_the_member_but_for_a_days_use(
     held_scene: Scene, held: HeldExecutor
 ) -> None:
     await painted(held_scene, held)
@@ -174,7 +246,11 @@ async def test_after_deletion_no_file_has_a_byte_of_the_member(
     assert all(trace in everything(folder) for trace in traces)
     message = await privacy(held_scene)
     await delete(held_scene, message)
-    assert "Everything about you is deleted." in description(message)
+    assert "Everything about you is deleted, but for one thing" in description(message)
+    assert "your id stays with them for a day or two" in description(message)
+    left = everything(folder)
+    assert [trace for trace in traces if trace in left] == [member.to_bytes(8, "big")]
+    await sweep_tomorrow(held_scene)
     left = everything(folder)
     assert [trace for trace in traces if trace in left] == []
 
@@ -196,8 +272,22 @@ async def test_what_waits_and_what_runs_is_cancelled_and_gone_too(
     assert await held_scene.app.storage.personal.jobs(held_scene.alice.id) == []
     left = everything(held_scene.app.client.settings.data_dir)
     assert str(held_scene.alice.id).encode() not in left
-    assert held_scene.alice.id.to_bytes(8, "big") not in left
     assert WORDS.encode() not in left
+    await sweep_tomorrow(held_scene)
+    left = everything(held_scene.app.client.settings.data_dir)
+    assert held_scene.alice.id.to_bytes(8, "big") not in left
+
+
+async def test_to_delete_everything_is_no_way_around_a_limit(
+    held_scene: Scene, held: HeldExecutor
+) -> None:
+    await painted(held_scene, held)
+    await held_scene.app.storage._database.change("UPDATE usage SET seconds = 9")
+    rules = {"seconds_per_member": 5}
+    guild_id = held_scene.channel.guild.id
+    await held_scene.app.storage.settings.change(guild_id, 0, rules, user_id=1)
+    await delete(held_scene, await privacy(held_scene))
+    assert (await held_scene.refused()).startswith("You have used")
 
 
 async def test_the_bots_messages_follow_in_the_background_and_others_stay(
