@@ -23,6 +23,7 @@ benchmark: .venv/playground.stamp
 	$(BIN)/python -m benchmarks.tools
 	$(BIN)/python -m benchmarks.queue
 	$(BIN)/python -m benchmarks.load
+	$(BIN)/python -m benchmarks.storage
 
 .venv/playground.stamp: pyproject.toml constraints.txt | .venv
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[playground]'

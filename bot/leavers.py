@@ -15,13 +15,11 @@ import discord
 
 from bot.config import LeaversRule
 from bot.departures import THE_BOT, Departure
-from bot.ladder import FAULTS
-from bot.membership import UNKNOWN_MEMBER
+from bot.membership import is_member
+from bot.settings import DAY
 from bot.storage import Storage
 
 _log = logging.getLogger(__name__)
-
-DAY = 86400.0
 
 ASKED = 300
 """Members that are asked for in one sweep, at most."""
@@ -31,9 +29,6 @@ PAUSE = 1.0
 
 GRACE = 30 * DAY
 """Seconds in which who has left may come back to what is kept."""
-
-UNKNOWN_USER = 10013
-"""Discord's code for an account that is not there any more."""
 
 
 class Leavers:
@@ -77,7 +72,7 @@ class Leavers:
             return
         start = int(self._clock() // DAY) % pages * ASKED
         for guild_id, user_id in await self._storage.archive.members(start=start, count=ASKED):
-            is_there = await self._is_there(guild_id, user_id)
+            is_there = await is_member(self._client, guild_id, user_id)
             if is_there is None:
                 continue
             if is_there:
@@ -85,18 +80,6 @@ class Leavers:
             else:
                 await self._storage.departures.note(guild_id, user_id, self._clock())
             await asyncio.sleep(PAUSE)
-
-    async def _is_there(self, guild_id: int, user_id: int) -> bool | None:
-        """Tell whether a member is in a server, None where Discord does not say."""
-        guild = self._client.get_guild(guild_id)
-        if guild is None or guild.unavailable:
-            return None
-        try:
-            await guild.fetch_member(user_id)
-        except FAULTS as error:
-            code = error.code if isinstance(error, discord.HTTPException) else None
-            return False if code in (UNKNOWN_MEMBER, UNKNOWN_USER) else None
-        return True
 
     async def _purge(self, departure: Departure, due: float) -> None:
         """Delete the data of who is still away; `due` is when they must have left before."""
@@ -110,7 +93,7 @@ class Leavers:
         if is_bot:
             is_there: bool | None = self._client.get_guild(guild_id) is not None
         else:
-            is_there = await self._is_there(guild_id, user_id)
+            is_there = await is_member(self._client, guild_id, user_id)
         if is_there:
             await self._storage.departures.clear(guild_id, user_id)
         elif is_bot:

@@ -1,4 +1,7 @@
-"""Whether the member of a job is still in its server."""
+"""Whether somebody is in a server.
+
+Asked one by one: to be told of everybody who leaves would take a privileged intent.
+"""
 
 from __future__ import annotations
 
@@ -7,21 +10,23 @@ import discord
 from bot.ladder import FAULTS
 from bot.records import Job
 
-UNKNOWN_MEMBER = 10007
-"""Discord's code for somebody who is not in a server."""
+GONE = {10007, 10013}
+"""Discord's codes for somebody who is not in a server, and for an account that is no more."""
+
+
+async def is_member(client: discord.Client, guild_id: int, user_id: int) -> bool | None:
+    """Tell whether somebody is in a server, None where Discord does not say."""
+    guild = client.get_guild(guild_id)
+    if guild is None or guild.unavailable:
+        return None
+    try:
+        await guild.fetch_member(user_id)
+    except FAULTS as error:
+        return False if isinstance(error, discord.HTTPException) and error.code in GONE else None
+    return True
 
 
 async def has_left(client: discord.Client, job: Job) -> bool:
-    """Tell whether a job's member has left its server; what Discord does not say counts as no.
-
-    Asked job by job: to be told of everybody who leaves would take a privileged intent.
-    """
-    guild_id = job.origin.guild_id
-    guild = None if guild_id is None else client.get_guild(guild_id)
-    if guild is None:
-        return False
-    try:
-        await guild.fetch_member(job.origin.user_id)
-    except FAULTS as error:
-        return isinstance(error, discord.HTTPException) and error.code == UNKNOWN_MEMBER
-    return False
+    """Tell whether a job's member has left its server; what Discord does not say counts as no."""
+    guild_id, user_id = job.origin.guild_id, job.origin.user_id
+    return guild_id is not None and await is_member(client, guild_id, user_id) is False

@@ -11,18 +11,20 @@ from dataclasses import dataclass, replace
 
 from bot.errors import Refused
 from bot.inference.tools import TOOLS, Family
-from bot.inference.types import Request
+from bot.inference.types import Quantization, Request
 from bot.records import Look
 from bot.settings import DAY, ServerSettings
 from bot.storage import Storage
 from bot.turns import Limits
-from bot.units import format_wait
+from bot.units import counted, format_wait
 from bot.words import Blocklist
 
 ASK = "Its moderators decide on that."
 MOST_BLOCKLISTS = 100
 """Servers whose blocked words are kept compiled."""
 LONGEST_COOLDOWN = 3600.0
+MOST_NAMED = 10
+"""Channels or roles that one sentence names."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,8 +57,9 @@ class Admission:
 class Policy:
     """The rules of the operator and of the servers.
 
-    `servers` are those that the bot serves, all of them if none is named. `pending` tells how many
-    seconds the jobs will take that a server, or a member there, already waits for.
+    `servers` are those that the bot serves, all of them if none is named; `quantization` is what
+    holds where a server has set none. `pending` tells how many seconds the jobs will take that a
+    server, or a member there, already waits for.
     """
 
     def __init__(
@@ -66,6 +69,7 @@ class Policy:
         *,
         servers: frozenset[int] = frozenset(),
         direct_messages: bool = True,
+        quantization: Quantization = "8-bit",
         pending: Callable[[int, int | None], float] = lambda guild_id, user_id: 0.0,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -73,6 +77,7 @@ class Policy:
         self._family = family
         self._servers = servers
         self._direct_messages = direct_messages
+        self._quantization = quantization
         self._pending = pending
         self._clock = clock
         self._last: dict[tuple[int, int], float] = {}
@@ -135,7 +140,9 @@ class Policy:
             raise Refused(f"The bot is switched off in <#{denied}>.", "Use another channel.")
         allowed = settings.allowed_channels
         if allowed and not _first(visit.channel_ids, allowed):
-            raise Refused("The bot is not to be used in this channel.", f"Use {_named(allowed)}.")
+            raise Refused(
+                "The bot is not to be used in this channel.", f"Use {_named('#', allowed)}."
+            )
         if settings.age_restricted_only and not visit.age_restricted:
             raise Refused(
                 "In this server the bot works in age-restricted channels alone.", "Use one of them."
@@ -143,7 +150,7 @@ class Policy:
         if visit.missing and not private:
             raise Refused(
                 f"The bot may not {_joined(visit.missing)} in this channel.",
-                "Use another one, or `private:True`; who manages the server can allow it.",
+                "Use another one, or `private:True`; whoever manages the server can allow it.",
             )
 
     def _check_member(self, visit: Visit, settings: ServerSettings) -> None:
@@ -159,7 +166,7 @@ class Policy:
             raise Refused(f"Members with the role <@&{denied}> may not use the bot here.", ASK)
         allowed = settings.allowed_roles
         if allowed and not visit.role_ids.intersection(allowed):
-            roles = " or ".join(f"<@&{role}>" for role in allowed)
+            roles = _named("@&", allowed)
             raise Refused(f"Here the bot is for members with the role {roles}.", ASK)
 
     def _check_request(self, request: Request, settings: ServerSettings) -> None:
@@ -168,20 +175,20 @@ class Policy:
             raise Refused(
                 f"{TOOLS[request.tool].title} is switched off here.", f"There is {tools}."
             )
-        locked = settings.quantization if settings.quantization_locked else None
-        if locked not in (None, request.quantization):
-            raise Refused(f"`quantization` is always {locked} here.", "Leave it out.")
+        locked = settings.quantization or self._quantization
+        if settings.quantization_locked and request.quantization != locked:
+            raise Refused(f"`quantization` is always {locked} here.", "Ask without it.")
         if request.count > settings.max_count:
             raise Refused(
                 f"`count` is {request.count}, and {settings.max_count} at most is allowed here.",
-                "Choose fewer.",
+                "Ask for fewer.",
             )
         # its steps were checked when it was made, but a setting may have changed since
         if request.num_inference_steps > settings.max_steps:
             raise Refused(
                 f"These are {request.num_inference_steps} steps, and {settings.max_steps} at most"
                 " are allowed here.",
-                "Choose fewer.",
+                "Ask for fewer.",
             )
         if request.width is not None and request.height is not None:
             width, height = self._family.pixels(settings.max_size)
@@ -223,7 +230,7 @@ class Policy:
             over += self._pending(visit.guild_id, user_id)
             if over >= 0:
                 raise Refused(
-                    f"{whose} used the {limit:.0f} seconds of the GPU that 24 hours allow.",
+                    f"{whose} used up the time on the GPU for 24 hours, {format_wait(limit)}.",
                     _when_free(usage, over),
                 )
 
@@ -282,8 +289,11 @@ def _first(ids: Iterable[int], among: Collection[int]) -> int | None:
     return next((each for each in ids if each in among), None)
 
 
-def _named(channels: tuple[int, ...]) -> str:
-    return " or ".join(f"<#{channel}>" for channel in channels)
+def _named(sign: str, ids: tuple[int, ...]) -> str:
+    """Return channels or roles as mentions, not more of them than a sentence takes."""
+    named = " or ".join(f"<{sign}{each}>" for each in ids[:MOST_NAMED])
+    more = len(ids) - MOST_NAMED
+    return named if more <= 0 else f"{named}, or {counted(more, 'other')}"
 
 
 def _joined(words: tuple[str, ...]) -> str:

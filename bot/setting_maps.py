@@ -22,11 +22,14 @@ FACTOR = re.compile(r"(?:<@&(\d{15,20})>|(\d{15,20}))[\s=×]+(\S+)")
 NEXT_BAN = re.compile(r"[,\n]\s*(?=<@|\d{15})")
 BAN = re.compile(
     r"(?:<@!?(?P<mention>\d{15,20})>|(?P<id>\d{15,20}))"
-    r"(?:\s+(?:for ever|until (?P<until>\d{4}-\d\d-\d\d(?: \d\d:\d\d)?)|(?P<days>\d{1,4}))"
+    r"(?:\s+(?:for ever|until (?P<until>\d{4}-\d\d-\d\d(?: \d\d:\d\d)?)|(?P<number>\d{1,4})"
+    r"(?:\s?(?P<unit>min|minutes?|h|hours?|d|days?|w|weeks?))?)"
     r"(?=[\s:]|$))?"
     r"(?P<reason>.*)",
-    re.DOTALL,
+    re.DOTALL | re.IGNORECASE,
 )
+SECONDS = {"m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
+"""Of the units of a ban's length; days where none is named."""
 IN_REASON = re.compile(r"<@|\d{15}")
 """What would be taken for the next member."""
 
@@ -153,8 +156,8 @@ class Bans:
         return self.load(bans)
 
     def _until(self, match: re.Match[str]) -> float | None:
-        if match["days"]:
-            return time.time() + int(match["days"]) * 86400
+        if match["number"]:
+            return time.time() + int(match["number"]) * SECONDS[(match["unit"] or "d")[0].lower()]
         if not match["until"]:
             return None
         try:

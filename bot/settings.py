@@ -200,7 +200,7 @@ class ServerSettings:
         "Safety",
         OneOf(("off", "blur", "withhold")),
         "off",
-        "What becomes of pictures that the operator's classifier takes for unsafe",
+        "What becomes of pictures that the operator's classifier considers unsafe",
     )
     classifier_threshold: int = _setting(
         "Safety", Whole(1, 99, "%"), 50, "How sure the classifier has to be"
@@ -263,6 +263,7 @@ class ServerSettings:
             verdict="off" if spared else self.classifier,
             threshold=self.classifier_threshold / 100,
             archive_channel_id=self.archive_channel,
+            age_restricted=age_restricted,
         )
 
 

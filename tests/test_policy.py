@@ -185,12 +185,24 @@ async def test_a_tool_that_is_off_says_which_are_on(house: House) -> None:
 
 
 async def test_a_locked_quantization_is_the_only_one(house: House) -> None:
-    await house.set(quantization="8-bit")
     full = replace(REQUEST, quantization="None")
     await admit(house.policy(), request=full)
     await house.set(quantization_locked=True)
     assert "always 8-bit" in await refusal(house.policy(), request=full)
     await admit(house.policy())
+    await house.set(quantization="None")
+    assert "always None" in await refusal(house.policy())
+    await house.set(quantization=None)
+    assert "always None" in await refusal(house.policy(quantization="None"))
+
+
+async def test_a_long_list_of_channels_still_is_a_sentence_that_discord_takes(
+    house: House,
+) -> None:
+    await house.set(allowed_channels=[ELSEWHERE + n for n in range(100)])
+    sentence = await refusal(house.policy())
+    assert sentence.endswith("or 90 others.")
+    assert len(sentence) < 2000
 
 
 @pytest.mark.parametrize(
@@ -253,7 +265,7 @@ async def test_the_seconds_of_a_server_are_those_of_all_its_members(house: House
     await house.set(seconds_per_server=100)
     await house.use(60, user_id=BOB)
     await house.use(60, user_id=MODERATOR)
-    assert "This server has used the 100 seconds" in await refusal(house.policy())
+    assert "This server has used up the time on the GPU" in await refusal(house.policy())
 
 
 async def test_the_best_role_multiplies_the_limits_or_lifts_them(house: House) -> None:

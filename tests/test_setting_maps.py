@@ -109,11 +109,20 @@ def test_what_is_no_value_is_answered_with_what_would_be_one(
     assert says in sentence(kind, typed)
 
 
-def test_a_ban_of_some_days_ends_that_many_days_from_now() -> None:
+def test_a_ban_of_some_time_ends_that_much_later() -> None:
     before = time.time()
-    ban = Bans().parse(f"<@{ID}> 7 spam")[ID]
-    assert before + 7 * 86400 <= ban.until <= time.time() + 7 * 86400 + 60
-    assert ban.reason == "spam"
+    for typed, days in [
+        ("7", 7),
+        ("7d", 7),
+        ("7 days", 7),
+        ("2 Weeks", 14),
+        ("12h", 0.5),
+        ("36 hours", 1.5),
+        ("720 min", 0.5),
+    ]:
+        ban = Bans().parse(f"<@{ID}> {typed} spam")[ID]
+        assert before + days * 86400 <= ban.until <= time.time() + days * 86400 + 60
+        assert ban.reason == "spam"
 
 
 def test_a_ban_until_a_date_ends_then_in_utc() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from pathlib import Path
 
 import pytest
 
@@ -92,3 +93,14 @@ def test_patterns_that_are_too_much_together_are_refused_though_each_may_be_used
     assert kind.load(heavy[:1]) == (heavy[0],)
     with pytest.raises(RequestError, match="too much memory together"):
         kind.load(heavy)
+
+
+DOCUMENT = Path(__file__).parents[1] / "docs" / "settings.md"
+
+
+@EVERY_KEY
+def test_the_page_for_moderators_has_each_setting_as_it_is(key: Key) -> None:
+    name = f"`{key.name}`" + ("" if key.per_channel else " †")
+    default = key.kind.show(key.default)
+    row = f"| {name} | {key.description} | {key.kind.hint} | {default} |"
+    assert row in DOCUMENT.read_text(encoding="utf-8").splitlines()

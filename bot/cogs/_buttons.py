@@ -14,7 +14,7 @@ from bot.cogs._settings_panel import Control
 from bot.cogs.history import HistoryButton, HistorySelect
 from bot.cogs.image_info import UndoButton
 from bot.cogs.privacy import PrivacyButton
-from bot.cogs.queue import PageButton, cancelled_by
+from bot.cogs.queue import NOT_TO_CANCEL, PageButton, cancelled_by, may_cancel
 from bot.cogs.settings import ResetAll
 from bot.errors import JobError
 from bot.events import JobEvent
@@ -56,9 +56,8 @@ class CancelButton(
 
     async def _cancel(self, interaction: discord.Interaction[FluxBot]) -> None:
         job = await interaction.client.storage.job(self._job_id)
-        owner = interaction.user.id == job.origin.user_id
-        if not owner and not interaction.permissions.manage_messages:
-            raise JobError("Only who asked for this, or who manages messages here, can cancel it.")
+        if not may_cancel(interaction, job):
+            raise JobError(NOT_TO_CANCEL)
         await interaction.response.defer()
         await interaction.client.jobs.cancel(job.id, cancelled_by(interaction, job))
 

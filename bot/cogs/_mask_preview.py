@@ -121,7 +121,7 @@ class MaskButton(
     async def _act(self, interaction: discord.Interaction[FluxBot]) -> None:
         draft = await interaction.client.storage.draft(self._draft_id)
         if interaction.user.id != draft.origin.user_id:
-            raise JobError("Only who asked for this preview can use its buttons.")
+            raise JobError("Only the member who asked for this preview can use its buttons.")
         match self._verb:
             case "paint":
                 await _paint(interaction, draft.id)

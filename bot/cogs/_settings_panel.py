@@ -73,7 +73,7 @@ class Control(
                 await save(panel, key, interaction, verb == "on")
 
     async def _ask(self, interaction: discord.Interaction[FluxBot], panel: Panel, key: Key) -> None:
-        settings = await settings_at(interaction.client.storage.settings, panel.place)
+        settings = await settings_at(interaction.client, panel.place)
         value = settings[key.name].value
         modal = Change(key, value, f"{self.custom_id}:typed", partial(save, panel, key))
         await interaction.response.send_modal(modal)
@@ -93,6 +93,7 @@ async def save(
     panel: Panel, key: Key, interaction: discord.Interaction[FluxBot], value: Any
 ) -> None:
     """Set one setting, or take it back with None, and show the panel with it."""
+    check_user(interaction, panel.user_id)  # a modal may have been open for long
     await interaction.response.defer()
     assert interaction.message is not None
     place = panel.place
@@ -106,7 +107,7 @@ async def save(
 async def show(interaction: discord.Interaction[FluxBot], panel: Panel, title: str) -> None:
     """Draw a page of a panel as its settings are now, in the message that is acknowledged."""
     bot = interaction.client
-    settings = await settings_at(bot.storage.settings, panel.place)
+    settings = await settings_at(bot, panel.place)
     pages = _pages(panel.place)
     title = title if title in pages else next(iter(pages))
     container: Container[Any] = Container(

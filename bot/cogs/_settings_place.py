@@ -12,9 +12,11 @@ import discord
 from bot.client import FluxBot
 from bot.cogs._visit import channel_ids
 from bot.errors import Refused
-from bot.settings import KEYS, Key
-from bot.settings_store import WHOLE_SERVER, SettingsStore
+from bot.inference.tools import TOOLS
+from bot.settings import KEYS, Key, ServerSettings
+from bot.settings_store import WHOLE_SERVER
 
+NO_MESSAGES = (discord.CategoryChannel, discord.ForumChannel)
 LEFT_OPEN = timedelta(hours=1)
 """How long a panel works for members whom Discord lets use `/settings` though they do not manage
 the server: it does not say when that ends."""
@@ -43,12 +45,16 @@ class Place:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Setting:
-    """What a setting is in a place; `source` says where that comes from, `here` if it is there."""
+    """What a setting is in a place; `source` says where that comes from, `here` if it is there.
+
+    `warning` is a sentence where it does not do what it seems to.
+    """
 
     key: Key
     value: Any
     source: str
     here: bool
+    warning: str = ""
 
     @property
     def shown(self) -> str:
@@ -66,8 +72,9 @@ def place_of(interaction: discord.Interaction[FluxBot], channel_id: int = WHOLE_
     return Place(guild_id=guild.id, channel_ids=ids or (channel_id,))
 
 
-async def settings_at(store: SettingsStore, place: Place) -> Mapping[str, Setting]:
+async def settings_at(bot: FluxBot, place: Place) -> Mapping[str, Setting]:
     """Return all that can be set in a place, by name, with what holds there."""
+    store = bot.storage.settings
     effective = await store.at(place.guild_id, *place.channel_ids)
     levels = {
         channel_id: await store.overrides(place.guild_id, channel_id)
@@ -81,8 +88,30 @@ async def settings_at(store: SettingsStore, place: Place) -> Mapping[str, Settin
             value=getattr(effective, name),
             source=_source(place, set_in[-1]) if set_in else "default",
             here=place.channel_id in set_in,
+            warning=_warning(bot, place, effective, name),
         )
     return settings
+
+
+def _warning(bot: FluxBot, place: Place, settings: ServerSettings, name: str) -> str:
+    """Return what is amiss with a setting although it is one, if anything is."""
+    match name:
+        case "model" | "tools" if settings.model not in settings.tools:
+            title = TOOLS[settings.model].title
+            return f"{title} is the default of /generate, and is not on."
+        case "classifier" if settings.classifier != "off" and bot.settings.classifier is None:
+            return "The operator has set no CLASSIFIER, so nothing is painted."
+        case "archive_channel" if settings.archive_channel is not None:
+            guild = bot.get_guild(place.guild_id)
+            if guild is None:
+                return ""
+            channel = guild.get_channel_or_thread(settings.archive_channel)
+            if channel is None or isinstance(channel, NO_MESSAGES):
+                return "This is no channel of the server that has messages."
+            granted = channel.permissions_for(guild.me)
+            if not (granted.send_messages and granted.attach_files and granted.embed_links):
+                return "The bot may not post pictures there."
+    return ""
 
 
 def _source(place: Place, channel_id: int) -> str:
@@ -95,7 +124,8 @@ def check_user(interaction: discord.Interaction[FluxBot], user_id: int) -> None:
     """Raise Refused unless this member opened what was clicked, and may still use it."""
     if interaction.user.id != user_id:
         raise Refused(
-            "Only who opened these settings can use them.", "Open your own with `/settings panel`."
+            "Only the member who opened these settings can use them.",
+            "Open your own with `/settings panel`.",
         )
     assert interaction.message is not None
     age = interaction.created_at - interaction.message.created_at

@@ -46,8 +46,9 @@ class Panel:
 def rows(panel: Panel, setting: Setting, wrap: Wrap) -> list[discord.ui.Item[Any]]:
     """Return the components of one setting; `wrap` makes them answer."""
     key = setting.key
+    warning = f"-# **But:** {setting.warning}\n" if setting.warning else ""
     text = (
-        f"**{key.title}** · {clipped(setting.shown, SHOWN)}\n"
+        f"**{key.title}** · {clipped(setting.shown, SHOWN)}\n{warning}"
         f"-# {key.description} · {setting.source}"
     )
     control = _control(panel, setting)
@@ -89,6 +90,9 @@ def _control(panel: Panel, setting: Setting) -> Plain:
         case Several():
             options = _options(kind.options, value)
             return Select(custom_id=choose, options=options, max_values=len(options))
+        case Ids(sign="#") if len(panel.present(value)) < len(value):
+            # a select would drop what it cannot show, as archived threads
+            return Button(label="Change", custom_id=panel.custom_id("change", name))
         case Ids(sign="#") if len(value) <= MOST_CHOSEN:
             return ChannelSelect(
                 custom_id=choose,

@@ -26,6 +26,9 @@ PAGE = 10
 CHOICES = 25
 """What Discord shows at once of an option's choices."""
 PROMPT_SHOWN = 60
+NOT_TO_CANCEL = (
+    "Only the member who asked for this, or someone who manages messages here, can cancel it."
+)
 
 
 class Queue(commands.Cog):
@@ -73,7 +76,9 @@ class Queue(commands.Cog):
         self, interaction: discord.Interaction[FluxBot], typed: str
     ) -> list[app_commands.Choice[int]]:
         """Offer the jobs that may be cancelled: one's own first."""
-        jobs = [each for each in interaction.client.jobs.unfinished() if _may(interaction, each)]
+        jobs = [
+            each for each in interaction.client.jobs.unfinished() if may_cancel(interaction, each)
+        ]
         jobs.sort(key=lambda each: each.origin.user_id != interaction.user.id)
         names = ((f"{job.id} · {_title(job)} · {job.request.prompt}", job.id) for job in jobs)
         fitting = (each for each in names if typed.lower() in each[0].lower())
@@ -178,7 +183,7 @@ def cancelled_by(interaction: discord.Interaction[FluxBot], job: Job) -> str:
     return f"Cancelled by {discord.utils.escape_markdown(interaction.user.display_name)}."
 
 
-def _may(interaction: discord.Interaction[FluxBot], job: Job) -> bool:
+def may_cancel(interaction: discord.Interaction[FluxBot], job: Job) -> bool:
     """Tell whether a member may cancel a job: one's own, or a moderator any of the server."""
     if interaction.user.id == job.origin.user_id:
         return True
@@ -190,8 +195,8 @@ def _allowed(interaction: discord.Interaction[FluxBot], jobs: Jobs, job_id: int)
     job = next((job for job in jobs.unfinished() if job.id == job_id), None)
     if job is None:
         raise JobError("This is not waiting or running any more, so it cannot be cancelled.")
-    if not _may(interaction, job):
-        raise JobError("Only who asked for this, or who manages messages here, can cancel it.")
+    if not may_cancel(interaction, job):
+        raise JobError(NOT_TO_CANCEL)
     return job
 
 

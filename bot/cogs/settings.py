@@ -73,6 +73,24 @@ Channel = app_commands.Transform[int, ChannelId]
 class Settings(commands.GroupCog, group_name="settings", group_description="Set up the bot"):
     """The commands of `/settings`, for those who manage the server, or whom it lets."""
 
+    def __init__(self, bot: FluxBot) -> None:
+        self._bot = bot
+
+    @commands.Cog.listener()
+    async def on_guild_channel_delete(self, channel: discord.abc.GuildChannel) -> None:
+        """Forget what was set for a channel that is gone."""
+        await self._forget(channel.guild.id, channel.id)
+
+    @commands.Cog.listener()
+    async def on_raw_thread_delete(self, event: discord.RawThreadDeleteEvent) -> None:
+        """Forget what was set for a thread that is gone."""
+        await self._forget(event.guild_id, event.thread_id)
+
+    async def _forget(self, guild_id: int, channel_id: int) -> None:
+        assert self._bot.user is not None
+        store = self._bot.storage.settings
+        await store.reset(guild_id, channel_id, user_id=self._bot.user.id)
+
     @app_commands.command()
     @app_commands.describe(channel=PLACE)
     async def panel(
@@ -177,7 +195,7 @@ class Settings(commands.GroupCog, group_name="settings", group_description="Set 
     ) -> list[Choice[str]]:
         """Offer what a setting may be, or what it is, to be edited."""
         place = _place_so_far(interaction)
-        settings = await settings_at(interaction.client.storage.settings, place)
+        settings = await settings_at(interaction.client, place)
         setting = settings.get(_name(interaction.namespace.key or ""))
         return [] if setting is None else _choices(_offered(setting), typed)
 
@@ -230,13 +248,13 @@ async def _change(
     """Set one setting, or take it back with None, and answer with what it was and is."""
     await acknowledge(interaction, private=True)
     place, store = place_of(interaction, channel_id), interaction.client.storage.settings
-    before = await settings_at(store, place)
+    before = await settings_at(interaction.client, place)
     await store.change(
         place.guild_id, place.channel_id, {key.name: value}, user_id=interaction.user.id
     )
-    after = (await settings_at(store, place))[key.name]
-    text = _compared(before[key.name], after)
-    await interaction.edit_original_response(content=f"**{key.title}** for {place}: {text}.")
+    after = (await settings_at(interaction.client, place))[key.name]
+    text = f"**{key.title}** for {place}: {_compared(before[key.name], after)}."
+    await interaction.edit_original_response(content=f"{text} {after.warning}".rstrip())
 
 
 def _compared(before: Setting, after: Setting) -> str:
@@ -290,4 +308,4 @@ def _counted(changes: int) -> str:
 
 async def setup(bot: FluxBot) -> None:
     """Add the cog; called by `load_extension`."""
-    await bot.add_cog(Settings())
+    await bot.add_cog(Settings(bot))

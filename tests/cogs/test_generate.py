@@ -181,7 +181,7 @@ async def test_another_member_cannot_cancel_but_a_moderator_can(scene: Scene) ->
     refusal = await scene.bob.click(message, label="Cancel")
     assert refusal.followups == []
     assert refusal.response is not None
-    assert refusal.response.content.startswith("Only who asked for this")
+    assert refusal.response.content.startswith("Only the member who asked for this")
     assert refusal.response.ephemeral
     assert scene.app.jobs.busy
     await scene.moderator.click(message, label="Cancel")

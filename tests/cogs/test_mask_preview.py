@@ -248,7 +248,7 @@ async def test_no_other_member_can_use_the_buttons(held_scene: Scene, held: Held
             assert result.response is not None
             assert result.response.ephemeral
             assert result.response.content == (
-                "Only who asked for this preview can use its buttons."
+                "Only the member who asked for this preview can use its buttons."
             )
     assert description(preview).endswith(PLAIN)
     assert held.started == []

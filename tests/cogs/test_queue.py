@@ -94,7 +94,7 @@ async def test_another_members_job_is_a_moderators_to_cancel(
     await held.is_busy()
     (run,) = held_scene.app.jobs.running
     result = await held_scene.bob.slash(held_scene.channel, "cancel", job=run.job.id)
-    assert "who manages messages here" in refusal(held_scene, result)
+    assert "someone who manages messages here" in refusal(held_scene, result)
     assert await cancel(held_scene, held_scene.moderator, job=run.job.id) == "It is cancelled."
     await held_scene.app.jobs.idle()
     assert "Cancelled by mod." in (message.embeds[0].description or "")

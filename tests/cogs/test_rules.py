@@ -104,7 +104,7 @@ async def test_a_channel_may_differ_from_its_server(held_scene: Scene, held: Hel
         (
             {"quantization": "8-bit", "quantization_locked": True},
             {"quantization": "None"},
-            "`quantization` is always 8-bit here. Leave it out.",
+            "`quantization` is always 8-bit here. Ask without it.",
         ),
         (
             {"max_size": "small square"},
@@ -120,7 +120,7 @@ async def test_a_channel_may_differ_from_its_server(held_scene: Scene, held: Hel
         (
             {"max_count": 1},
             {"count": 2},
-            "`count` is 2, and 1 at most is allowed here. Choose fewer.",
+            "`count` is 2, and 1 at most is allowed here. Ask for fewer.",
         ),
         (
             {"blocked_words": ["circle"]},
@@ -188,7 +188,7 @@ async def test_the_seconds_of_a_day_are_those_of_the_jobs(
     await asked(held_scene, held)
     await held_scene.app.storage._database.change("UPDATE usage SET seconds = 100")
     sentence = await refused(held_scene)
-    assert "You have used the 100 seconds of the GPU that 24 hours allow." in sentence
+    assert "You have used up the time on the GPU for 24 hours, 2 min." in sentence
     until = int(sentence.partition("<t:")[2].partition(":")[0])
     assert until == pytest.approx(time.time() + 86400, abs=60)
     await set_rules(held_scene, seconds_per_member=0, seconds_per_server=100)

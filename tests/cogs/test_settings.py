@@ -235,7 +235,9 @@ async def test_nobody_else_can_confirm_or_read_on(held_scene: Scene) -> None:
         result = await held_scene.bob.click(message, label=label)
         assert result.response is not None
         assert result.response.ephemeral
-        assert result.response.content.startswith("Only who opened these settings can use them.")
+        assert result.response.content.startswith(
+            "Only the member who opened these settings can use them."
+        )
 
 
 async def test_the_log_tells_who_changed_what_the_latest_first(
@@ -416,3 +418,34 @@ async def test_an_import_is_shared_by_none_of_the_other_servers(
     assert await store.overrides(elsewhere.id) == {"size": "tall"}
     message = await give(held_scene, admin, "log")
     assert len(description(message).splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "warning"),
+    [
+        ("tools", "dev, fill", "FLUX.1 schnell is the default of /generate, and is not on."),
+        ("model", "krea", ""),
+        ("classifier", "blur", "The operator has set no CLASSIFIER, so nothing is painted."),
+        ("archive_channel", "123456789012345678", "This is no channel of the server"),
+    ],
+)
+async def test_a_setting_that_does_not_do_what_it_seems_to_says_so(
+    held_scene: Scene, admin: simcord.MemberActor, key: str, value: str, warning: str
+) -> None:
+    said = (await give(held_scene, admin, "set", key=key, value=value)).content
+    assert (warning in said) if warning else said.endswith(").")
+
+
+async def test_what_was_set_for_a_channel_goes_with_it(
+    held_scene: Scene, admin: simcord.MemberActor
+) -> None:
+    assert held_scene.channel.guild is not None
+    guild_id, store = held_scene.channel.guild.id, held_scene.app.storage.settings
+    gone = held_scene.channel.guild.create_text_channel("gone")
+    for channel in (gone, held_scene.channel):
+        await store.change(guild_id, channel.id, {"max_count": 1}, user_id=admin.id)
+    channel = held_scene.app.client.get_channel(gone.id)
+    assert isinstance(channel, discord.TextChannel)
+    await channel.delete()
+    await held_scene.env.settle()
+    assert await store.channels(guild_id) == [held_scene.channel.id]

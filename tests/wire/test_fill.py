@@ -93,7 +93,7 @@ async def test_a_stranger_is_refused(bot: BotProcess, discord: FakeDiscord) -> N
     preview = await fill(discord)
     refused = await discord.click(preview, button(preview, "paint"), user_id=STRANGER_ID)
     assert refused.original is not None
-    assert "Only who asked for this preview" in refused.original.now.text
+    assert "Only the member who asked for this preview" in refused.original.now.text
     assert refused.replies == []
 
 

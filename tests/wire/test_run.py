@@ -71,7 +71,7 @@ async def test_cancel_works_for_who_asked_and_for_no_stranger(
         shown = await message.until(lambda version: version.custom_ids)
         refused = await discord.click(message, shown.custom_ids[0], user_id=STRANGER_ID)
         assert refused.original is not None
-        assert "Only who asked for this" in refused.original.now.text
+        assert "Only the member who asked for this" in refused.original.now.text
         await discord.click(message, shown.custom_ids[0])
         final = await message.reads("Cancelled.")
     assert final.custom_ids == []
