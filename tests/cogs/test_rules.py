@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import io
 import time
+from dataclasses import replace
 from typing import Any
 
 import discord
 import pytest
 import simcord
+from PIL import Image
 
+from bot.inference.metadata import read_metadata
 from bot.inference.types import Request
 from tests.conftest import Scene
-from tests.doubles import HeldExecutor
+from tests.doubles import HeldExecutor, result_for
 
-from .messages import mask, photo, refusal
+from .messages import fields, mask, photo, refusal, restrict
 
 
 def guild_id(scene: Scene) -> int:
@@ -259,6 +263,104 @@ async def test_spoilers_are_the_servers(
     await set_rules(scene, spoiler=setting)
     message = await scene.generate(size="small square", spoiler=asked_for)
     assert message.attachments[0].is_spoiler() is hidden
+
+
+@pytest.mark.parametrize(
+    ("kind", "shown"),
+    [("full", 2), ("short", 1), ("off", 0)],
+)
+async def test_an_answer_tells_as_much_of_the_memory_as_the_server_wants(
+    scene: Scene, kind: str, shown: int
+) -> None:
+    await set_rules(scene, memory_line=kind)
+    told = fields(await scene.generate(size="small square")).get("Memory", "")
+    assert len(told.splitlines()) == shown
+
+
+async def test_pictures_come_in_the_servers_format_and_quality(scene: Scene) -> None:
+    sizes = {}
+    for kind, quality in (("PNG", 90), ("WebP", 95), ("WebP", 50), ("JPEG", 90)):
+        await set_rules(scene, file_format=kind, quality=quality)
+        (file,) = (await scene.generate(size="square", seed=1)).attachments
+        content = await file.read()
+        assert Image.open(io.BytesIO(content)).format == kind.upper()
+        said = read_metadata(content)
+        assert said is not None
+        assert said["seed"] == 1
+        sizes[kind, quality] = len(content)
+    assert sizes["WebP", 50] < sizes["WebP", 95] < sizes["PNG", 90]
+
+
+async def test_several_pictures_come_as_one_where_the_server_wants_a_grid(scene: Scene) -> None:
+    await set_rules(scene, layout="grid")
+    (file,) = (await scene.generate(size="small square", count=3)).attachments
+    width, height = Image.open(io.BytesIO(await file.read())).size
+    assert (width // 64, height // 64) == (2, 2)
+
+
+async def test_what_is_public_is_copied_to_the_archive(scene: Scene) -> None:
+    assert scene.channel.guild is not None
+    archive = scene.channel.guild.create_text_channel("archive")
+    await set_rules(scene, archive_channel=archive.id)
+    await scene.generate(size="small square", private=True)
+    await scene.generate(size="small square")
+    await scene.app.delivery.close()  # which waits for what is under way
+    (copy,) = archive.history()
+    assert len(copy.attachments) == 1
+    assert f"<@{scene.alice.id}>" in str([embed.to_dict() for embed in copy.embeds])
+
+
+@pytest.mark.parametrize(
+    ("rules", "left", "said"),
+    [
+        ({"classifier": "withhold"}, [], "withheld"),
+        ({"classifier": "blur"}, ["SPOILER_schnell-1-1.png"], "blurred"),
+        ({"classifier": "withhold", "classifier_threshold": 95}, ["schnell-1-1.png"], ""),
+        ({}, ["schnell-1-1.png"], ""),
+    ],
+    ids=["withhold", "blur", "not that sure", "off"],
+)
+async def test_a_picture_that_the_classifier_is_sure_of_is_blurred_or_withheld(
+    held_scene: Scene, held: HeldExecutor, rules: dict[str, Any], left: list[str], said: str
+) -> None:
+    await set_rules(held_scene, **rules)
+    message = await held_scene.begin(seed=1)
+    await held.is_busy()
+    (request,) = held.started
+    assert request.classify is bool(rules)
+    _, picture = photo()
+    unsafe = (0.9,) if rules else ()
+    held.events.put_nowait(replace(result_for(request), images=(picture,), unsafe=unsafe))
+    await held_scene.app.jobs.idle()
+    assert [file.filename for file in message.attachments] == left
+    assert said in fields(message).get("Note", "")
+
+
+async def test_age_restricted_channels_are_spared_unless_the_server_says_otherwise(
+    held_scene: Scene, held: HeldExecutor
+) -> None:
+    await restrict(held_scene, held_scene.channel)
+    await set_rules(held_scene, classifier="withhold", age_restricted_only=True)
+    assert not (await asked(held_scene, held)).classify
+    await set_rules(held_scene, classifier_spares_age_restricted=False)
+    assert (await asked(held_scene, held, seed=2)).classify
+
+
+async def test_what_has_had_its_days_is_swept_away(scene: Scene) -> None:
+    await scene.generate(size="small square", seed=1)
+    await scene.generate(size="small square", seed=2)
+    storage, day = scene.app.storage, 86400
+    await storage._database.change(
+        "UPDATE jobs SET finished_at = finished_at - ?, message_id = message_id - ? WHERE id = 1",
+        8 * day,
+        (8 * day * 1000) << 22,
+    )
+    await scene.app.retention.sweep()
+    assert len(list((scene.app.client.settings.data_dir / "images").iterdir())) == 2
+    await set_rules(scene, keep_days=7)
+    await scene.app.retention.sweep()
+    (left,) = (scene.app.client.settings.data_dir / "images").iterdir()
+    assert left.name == "00000002-1.png"
 
 
 async def test_answers_are_private_by_default_where_the_server_says_so(
