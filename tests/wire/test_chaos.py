@@ -51,7 +51,6 @@ async def test_each_job_is_delivered_once_or_ends_in_a_sentence(
     await all_jobs_have_ended(operator)
     rows = jobs(operator)
     assert {state for _, state, *_ in rows} <= {"delivered", "failed"}
-    assert sum(state == "delivered" for _, state, *_ in rows) > 0.9 * len(rows)
     for job_id, state, error, message_id in rows:
         holders = [
             message
@@ -63,6 +62,8 @@ async def test_each_job_is_delivered_once_or_ends_in_a_sentence(
             assert error in discord.rest.messages[str(message_id)].now.text
     with closing(sqlite3.connect(operator.database)) as database:
         assert database.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+    # last: where a worker takes longer to start than it is let live, many end in a sentence
+    assert sum(state == "delivered" for _, state, *_ in rows) > 0.9 * len(rows)
 
 
 async def strike(bot: BotProcess, operator: Operator, rng: Random) -> BotProcess:
