@@ -25,6 +25,18 @@ REQUEST = Request(
     guidance_scale=None,
     seed=7,
 )
+UNUSUAL = Request(
+    tool="dev",
+    prompt="a «cat» 🐈",
+    height=128,
+    width=96,
+    num_inference_steps=28,
+    guidance_scale=3.5,
+    seed=2**32 - 1,
+    count=2,
+)
+"""Of a prompt and a seed that are easily spoiled on the way."""
+
 ORIGIN = Origin(
     user_id=ALICE, guild_id=HOME, channel_id=PICTURES, message_id=3, application_id=4, token="token"
 )

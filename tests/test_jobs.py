@@ -396,11 +396,17 @@ async def test_what_an_earlier_process_made_is_delivered(tmp_path: Path) -> None
         assert (await storage.job(made.id)).state == "delivered"
 
 
+async def two_made(storage: Storage) -> list[Job]:
+    """Return two jobs that an earlier process made and did not deliver."""
+    jobs = [await storage.add_job(replace(REQUEST, seed=n), ORIGIN) for n in (1, 2)]
+    for job in jobs:
+        await storage.finish_job(job.id, result_for(job.request))
+    return jobs
+
+
 async def test_what_is_deleted_before_it_could_be_brought_is_no_fault(tmp_path: Path) -> None:
     async with Storage.open(tmp_path) as storage:
-        deleted, kept = [await storage.add_job(replace(REQUEST, seed=n), ORIGIN) for n in (1, 2)]
-        for job in (deleted, kept):
-            await storage.finish_job(job.id, result_for(job.request))
+        deleted, kept = await two_made(storage)
         rows = storage._database.rows
 
         async def delete_meanwhile(sql: str, *values: object) -> list[sqlite3.Row]:
@@ -416,9 +422,7 @@ async def test_what_is_deleted_before_it_could_be_brought_is_no_fault(tmp_path: 
 
 async def test_what_is_deleted_before_it_is_looked_at_is_no_fault(tmp_path: Path) -> None:
     async with Storage.open(tmp_path) as storage:
-        jobs = [await storage.add_job(replace(REQUEST, seed=n), ORIGIN) for n in (1, 2)]
-        for job in jobs:
-            await storage.finish_job(job.id, result_for(job.request))
+        jobs = await two_made(storage)
         async with restarted(storage) as queue:
             queue.mailbox.open.clear()
             async with asyncio.timeout(10):
@@ -452,9 +456,7 @@ async def test_a_stop_waits_for_what_an_earlier_process_made_and_begins_no_more_
     tmp_path: Path,
 ) -> None:
     async with Storage.open(tmp_path) as storage:
-        jobs = [await storage.add_job(replace(REQUEST, seed=n), ORIGIN) for n in (1, 2)]
-        for job in jobs:
-            await storage.finish_job(job.id, result_for(job.request))
+        jobs = await two_made(storage)
         async with restarted(storage) as queue:
             queue.mailbox.open.clear()
             async with asyncio.timeout(10):

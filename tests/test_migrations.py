@@ -18,19 +18,10 @@ from bot.records import DEFAULT_FILESIZE_LIMIT, Look
 from bot.schema import migrations
 from bot.storage import Storage
 from tests.doubles import MEMORY, result_for
+from tests.records import UNUSUAL as REQUEST
 
 EARLIER = range(1, len(migrations()))
 
-REQUEST = Request(
-    tool="dev",
-    prompt="a «cat» 🐈",
-    height=128,
-    width=96,
-    num_inference_steps=28,
-    guidance_scale=3.5,
-    seed=2**32 - 1,
-    count=2,
-)
 FILL = Request(
     tool="fill",
     prompt="a hat",

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import time
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.errors import RequestError
 from bot.inference.tools import TOOLS
 from bot.setting_kinds import Kind
 from bot.setting_maps import Ban, Bans, PerTool, RoleFactors
+from tests.setting_values import sentence, survives
 
 ID = 123456789012345678
 SNOWFLAKES = st.integers(10**14, 2**63 - 1)
@@ -41,26 +41,12 @@ VALUES: list[tuple[Kind, st.SearchStrategy[Any]]] = [
 ]
 
 
-def sentence(kind: Kind, text: str) -> str:
-    """Return what is said of a text that is not a value."""
-    with pytest.raises(RequestError) as refused:
-        kind.parse(text)
-    return str(refused.value)
-
-
 @given(st.data(), st.sampled_from(VALUES))
 def test_every_value_survives_json_and_being_edited_as_text(
     data: st.DataObject, case: tuple[Kind, st.SearchStrategy[Any]]
 ) -> None:
     kind, values = case
-    try:
-        value = kind.load(data.draw(values))
-    except RequestError:  # a reason that holds what could be the id of another member
-        assume(False)
-    assert kind.load(json.loads(json.dumps(kind.dump(value)))) == value
-    assert kind.load(value) == value
-    assert kind.parse(kind.edit(value)) == value
-    assert kind.show(value)
+    survives(kind, data.draw(values))
 
 
 @pytest.mark.parametrize(

@@ -19,23 +19,14 @@ import pytest
 
 from bot import files, schema
 from bot.errors import DiskFull, JobError, StorageError
-from bot.inference.types import Region, Request, Result
+from bot.inference.types import Region, Result
 from bot.records import Origin
 from bot.schema import migrations
 from bot.storage import Storage
 
 from .doubles import MEMORY
+from .records import UNUSUAL as REQUEST
 
-REQUEST = Request(
-    tool="dev",
-    prompt="a «cat» 🐈",
-    height=128,
-    width=96,
-    num_inference_steps=28,
-    guidance_scale=3.5,
-    seed=2**32 - 1,
-    count=2,
-)
 ORIGIN = Origin(
     user_id=1,
     guild_id=None,
