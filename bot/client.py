@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from weakref import WeakValueDictionary
 
 import aiohttp
@@ -13,7 +15,8 @@ from discord import app_commands
 from discord.ext import commands
 
 from bot.config import Settings
-from bot.errors import BotError, ConfigurationError
+from bot.errors import BotError, ConfigurationError, StorageError
+from bot.i18n import _, best_language, speak
 from bot.inference.executor import Executor
 from bot.inference.previews import MaskPreviews
 from bot.inference.tools import FAMILIES, Family
@@ -22,6 +25,7 @@ from bot.leavers import Leavers
 from bot.policy import Policy
 from bot.removals import Removals
 from bot.storage import Storage
+from bot.translator import CatalogueTranslator
 
 _log = logging.getLogger(__name__)
 
@@ -81,7 +85,8 @@ class FluxBot(commands.Bot):
         return FAMILIES[self.settings.flux_models]
 
     async def setup_hook(self) -> None:
-        """Load the cogs and tell Discord of the commands."""
+        """Load the cogs and tell Discord of the commands, in all languages."""
+        await self.tree.set_translator(CatalogueTranslator())
         for extension in EXTENSIONS:
             await self.load_extension(extension)
         if self.settings.dev_guild_id is None:
@@ -104,12 +109,40 @@ class FluxBot(commands.Bot):
 
 
 class FluxTree(app_commands.CommandTree[FluxBot]):
-    """The command tree, whose errors go to the funnel."""
+    """The command tree: each command speaks its member's language, and its errors are explained."""
+
+    async def interaction_check(self, interaction: discord.Interaction[FluxBot]) -> bool:
+        """Let every command pass, and speak the language of who gives it."""
+        speak(await language_of(interaction))
+        return True
 
     async def on_error(
         self, interaction: discord.Interaction[FluxBot], error: app_commands.AppCommandError
     ) -> None:
         """Explain an error of a command to who gave it."""
+        await explain(interaction, error)
+
+
+async def language_of(interaction: discord.Interaction[FluxBot]) -> str:
+    """Return the language that a server has fixed, else that of the member's client."""
+    try:
+        settings = await interaction.client.storage.settings.at(interaction.guild_id)
+    except StorageError as error:
+        _log.error("the language of server %s is not known: %s", interaction.guild_id, error)
+        return best_language(interaction.locale.value)
+    return settings.language or best_language(interaction.locale.value)
+
+
+@asynccontextmanager
+async def answering(interaction: discord.Interaction[FluxBot]) -> AsyncIterator[None]:
+    """Speak to who presses something in their language, and explain to them what fails.
+
+    discord.py asks and tells nobody about a DynamicItem: it only logs what its callback raises.
+    """
+    speak(await language_of(interaction))
+    try:
+        yield
+    except Exception as error:
         await explain(interaction, error)
 
 
@@ -124,13 +157,13 @@ async def explain(interaction: discord.Interaction[FluxBot], error: Exception) -
     if isinstance(error, BotError):
         text = str(error)
     elif isinstance(error, app_commands.CommandOnCooldown):
-        text = f"Too fast: please wait {error.retry_after:.0f} seconds."
+        text = _("Too fast: please wait {seconds} s.", seconds=round(error.retry_after))
     elif isinstance(error, app_commands.CheckFailure):
-        text = "You may not use this here."
+        text = _("You may not use this here.")
     elif isinstance(error, app_commands.TransformerError):
-        text = f"`{error.value}` is not a value that this option takes."
+        text = _("`{value}` is not a value that this option takes.", value=error.value)
     elif _is_discords_fault(error):
-        text = "Discord did not take that just now. Please try again."
+        text = _("Discord did not take that just now. Please try again.")
         _log.warning("interaction %d: %r", interaction.id, error)
     else:
         reference = secrets.token_hex(4)

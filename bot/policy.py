@@ -112,7 +112,11 @@ class Policy:
         await self._check_seconds(visit, settings, factor)
         before = self._check_cooldown(visit, settings, factor) if counts else None
         look = settings.look(age_restricted=visit.age_restricted)
-        request = replace(self._bounded(request, settings), classify=look.verdict != "off")
+        request = replace(
+            self._bounded(request, settings),
+            classify=look.verdict != "off",
+            language=look.language,
+        )
         try:
             yield Admission(
                 request=request,

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from bot.i18n import ENGLISH
+from bot.inference.tools import TOOLS
 from bot.inference.types import Request
 
 # "interrupted" is only in rows of earlier versions: a restart no longer ends a job
@@ -30,7 +32,8 @@ class Look:
 
     `verdict` is what becomes of pictures that the classifier takes for unsafe with a probability
     of `threshold` or more. The archive is a channel that gets a copy of what is public, but of
-    what was made where it is `age_restricted` only if it is so itself.
+    what was made where it is `age_restricted` only if it is so itself. `tools` are those that were
+    on there: only what they make of a picture is offered. The words are in `language`.
     """
 
     memory_line: MemoryLine = "full"
@@ -41,6 +44,13 @@ class Look:
     threshold: float = 0.5
     archive_channel_id: int | None = None
     age_restricted: bool = False
+    tools: tuple[str, ...] = tuple(TOOLS)
+    language: str = ENGLISH
+
+    @classmethod
+    def from_values(cls, values: Mapping[str, Any]) -> Look:
+        """Return the look of plain values, as `asdict` or JSON gives them."""
+        return cls(**{**values, "tools": tuple(values.get("tools", TOOLS))})
 
     def hidden(self, unsafe: Sequence[float], count: int) -> frozenset[int]:
         """Return which of `count` pictures, from 1, are not to be seen plainly.
@@ -72,7 +82,7 @@ class Origin:
     @classmethod
     def from_values(cls, values: Mapping[str, Any]) -> Origin:
         """Return the origin of plain values, as `asdict` gives them."""
-        return cls(**{**values, "look": Look(**values.get("look") or {})})
+        return cls(**{**values, "look": Look.from_values(values.get("look") or {})})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -150,7 +160,7 @@ def read_job(row: sqlite3.Row) -> Job:
             private=bool(row["private"]),
             spoiler=bool(row["spoiler"]),
             filesize_limit=row["filesize_limit"],
-            look=Look(**json.loads(row["look"] or "{}")),
+            look=Look.from_values(json.loads(row["look"] or "{}")),
         ),
         request=Request.from_options(json.loads(row["request"])),
         outcome=json.loads(row["outcome"]) if row["outcome"] else None,

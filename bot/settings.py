@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 from bot.errors import RequestError
+from bot.i18n import language, languages
 from bot.inference.requests import MAX_COUNT
 from bot.inference.tools import SIZES, TOOLS, Family, Tool
 from bot.inference.types import QUANTIZATIONS, Quantization
@@ -209,6 +210,13 @@ class ServerSettings:
         "Safety", Switch(), True, "Whether age-restricted channels show all pictures"
     )
 
+    language: str | None = _setting(
+        "Replies",
+        OneOf(languages(), unset="each member's own"),
+        None,
+        "The language of all answers here",
+        per_channel=False,
+    )
     private: bool = _setting(
         "Replies", Switch(), False, "Whether only the member sees an answer, if not said otherwise"
     )
@@ -253,7 +261,7 @@ class ServerSettings:
         return replace(tool, steps=replace(tool.steps, high=high, default=steps), guidance=guidance)
 
     def look(self, *, age_restricted: bool) -> Look:
-        """Return how pictures are shown, in a channel that is age-restricted or not."""
+        """Return how pictures are shown to who asks now, in a channel age-restricted or not."""
         spared = age_restricted and self.classifier_spares_age_restricted
         return Look(
             memory_line=self.memory_line,
@@ -264,6 +272,8 @@ class ServerSettings:
             threshold=self.classifier_threshold / 100,
             archive_channel_id=self.archive_channel,
             age_restricted=age_restricted,
+            tools=self.tools,
+            language=language(),
         )
 
 

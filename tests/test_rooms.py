@@ -62,7 +62,7 @@ def label(path: Path) -> str:
 @pytest.mark.parametrize("path", [p for p in MODULES if p.parent.name == "inference"], ids=label)
 def test_inference_knows_neither_discord_nor_storage_nor_cogs(path: Path) -> None:
     assert "discord" not in roots(path)
-    known = {"bot.errors", "bot.inference", "bot.units", "bot.logs"}
+    known = {"bot.errors", "bot.i18n", "bot.inference", "bot.units", "bot.logs"}
     ours = {".".join(n.split(".")[:2]) for n in imports(path) if n.startswith("bot.")}
     assert ours <= known
 

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
+from bot.i18n import ENGLISH
+
 Quantization = Literal["8-bit", "None"]
 QUANTIZATIONS: tuple[Quantization, ...] = ("8-bit", "None")
 Int8Kernel = Literal["auto", "quanto", "fused"]
@@ -52,7 +54,8 @@ class Request:
 
     A picture that takes after an image is painted with about `max_pixels` pixels at most, and with
     as many as the family allows where that is None. With `classify` the pictures are looked at for
-    what is not for everyone, and there are no previews, at which nothing has looked.
+    what is not for everyone, and there are no previews, at which nothing has looked. What is said
+    of the work is said in `language`.
     """
 
     tool: str
@@ -71,6 +74,7 @@ class Request:
     strength: float | None = None
     max_pixels: int | None = None
     classify: bool = False
+    language: str = ENGLISH
 
     @property
     def seeds(self) -> tuple[int, ...]:

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, BinaryIO
 
 from bot.errors import BotError
+from bot.i18n import speak
 from bot.inference import protocol
 from bot.inference.protocol import (
     Cancel,
@@ -177,6 +178,7 @@ def outcome(engine: Engine, run: Run, inbox: Inbox, outbox: Outbox) -> Happened 
     from bot.inference.devices import is_lost
     from bot.inference.watch import Cancelled
 
+    speak(run.request.language)
     try:
         result = engine.run(
             run.request,
