@@ -14,6 +14,7 @@ from bot.cogs._mask_preview import end_expired_previews
 from bot.config import Settings
 from bot.delivery import Delivery
 from bot.inference.executor import Executor, LocalExecutor
+from bot.inference.finder import MaskFinder
 from bot.inference.previews import MaskPreviews
 from bot.inference.protocol import WorkerOptions
 from bot.jobs import Jobs
@@ -55,11 +56,11 @@ class Application:
 
 @asynccontextmanager
 async def application(
-    settings: Settings, executor: Executor | None = None
+    settings: Settings, executor: Executor | None = None, finder: MaskFinder | None = None
 ) -> AsyncIterator[Application]:
     """Open the storage, start the worker and build the client, which is not connected yet.
 
-    An `executor` that is given is used instead of one of its own, and left open.
+    An `executor` or a `finder` that is given is used instead of one of its own, and left open.
     """
     async with AsyncExitStack() as stack:
         storage = await stack.enter_async_context(Storage.open(settings.data_dir))
@@ -71,6 +72,9 @@ async def application(
         # at once: a message of an earlier process may be clicked before this one sends any
         client.add_dynamic_items(*BUTTONS)
         client.previews = await stack.enter_async_context(MaskPreviews())
+        if finder is None:
+            finder = await stack.enter_async_context(MaskFinder(worker_options(settings)))
+        client.finder = finder
         delivery = Delivery(client, controls, storage)
         stack.push_async_callback(delivery.close)
         jobs = Jobs(storage, executor, delivery.deliver, has_left=partial(has_left, client))
@@ -108,6 +112,7 @@ def worker_options(settings: Settings) -> WorkerOptions:
         gpu_memory_gb=settings.gpu_memory_gb,
         host_memory_gb=settings.host_memory_gb,
         depth_model=settings.depth_model,
+        segmenter=settings.segmenter,
         store_folder=settings.data_dir / WEIGHTS,
         kernel_folder=settings.data_dir / KERNELS,
         int8_kernel=settings.int8_kernel,

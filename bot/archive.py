@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from bot.database import Database
 from bot.errors import JobError
+from bot.i18n import _
 from bot.records import ENDED_AT, SELECT_JOBS, Job, read_job
 
 LAST = 2**63 - 1
@@ -104,7 +105,7 @@ class Archive:
         where, values = _conditions(sight, EVERYTHING)
         rows = await self._database.rows(f"{SELECT_JOBS} WHERE {where} AND id = ?", *values, job_id)
         if not rows:
-            raise JobError("This job is not in your history here, or not any more.")
+            raise JobError(_("This job is not in your history here, or not any more."))
         return read_job(rows[0])
 
     async def of_message(self, message_id: int) -> Job | None:
@@ -134,6 +135,19 @@ class Archive:
         """Tell whether the pictures of a job are still kept."""
         rows = await self._database.rows("SELECT bytes FROM images WHERE job_id = ?", job_id)
         return bool(rows) and all(row["bytes"] for row in rows)
+
+    async def was_made_in_public(self, job_id: int) -> bool:
+        """Tell whether all images that a job was made from were results for everybody to see.
+
+        Its mask is left out of account: it is drawn on one of them, or shows no picture.
+        """
+        rows = await self._database.rows(
+            "SELECT 1 FROM inputs WHERE job_id = ? AND name != 'mask' AND NOT EXISTS ("
+            "SELECT 1 FROM images JOIN jobs ON jobs.id = images.job_id"
+            " WHERE images.sha256 = inputs.sha256 AND NOT jobs.private) LIMIT 1",
+            job_id,
+        )
+        return not rows
 
     async def last_end(self, guild_id: int, user_id: int | None) -> float:
         """Return when the last job of a server, or of a member there, ended; 0 where none is."""

@@ -1,4 +1,4 @@
-"""Words about a request: above its pictures, beside them, of its own options and its memory."""
+"""Words about a request: above its pictures, and for those who cannot see them."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from itertools import groupby
 
 import discord
 
-from bot.inference.types import Adjustment, MemoryStats, Region, Request
-from bot.records import MemoryLine
-from bot.units import format_bytes
+from bot.i18n import N_, _, counted
+from bot.inference.sweeps import labels, variations
+from bot.inference.tools import TOOLS
+from bot.inference.types import Adjustment, Region, Request, Sweep
 
 PROMPT_SHOWN = 1000
 """Characters of the prompt that a message repeats; Discord allows 4096 in a description, and
@@ -18,27 +19,44 @@ escaping can double what is shown."""
 ALT_TEXT_LIMIT = 1024
 
 ADJUSTED: dict[Adjustment, str] = {
-    "grow": "grown",
-    "shrink": "shrunk",
-    "feather": "feathered",
-    "invert": "inverted",
+    "grow": N_("grown"),
+    "shrink": N_("shrunk"),
+    "feather": N_("feathered"),
+    "invert": N_("inverted"),
 }
 
 ALT_TEXTS = {
-    "fill": "An image, repainted in part: {}",
-    "kontext": "An image, changed: {}",
+    "fill": N_("An image, repainted in part: {prompt}"),
+    "kontext": N_("An image, changed: {prompt}"),
 }
 
 CONTROLS = {
-    "canny": "The edges that the picture follows, white on black",
-    "depth": "The depth that the picture follows: the brighter, the nearer",
+    "canny": N_("The edges that the picture follows, white on black"),
+    "depth": N_("The depth that the picture follows: the brighter, the nearer"),
 }
 """What is said of the second file of a tool's result."""
 
 
 def caption(request: Request, inputs: Collection[str]) -> str:
-    """Return the prompt as a quote; without one, what was made of the images that were attached."""
-    return quoted(request.prompt) if request.prompt else f"{_variation(inputs)}."
+    """Return the prompt as a quote; without one, what was made of the images that were attached.
+
+    Of a sweep it also says what is varied.
+    """
+    if request.prompt:
+        text = quoted(request.prompt)
+    else:
+        text = counted("Variation of an image.", "Variation of {n} images.", max(1, len(inputs)))
+    return text if request.sweep is None else f"{text}\n{varied(request.sweep)}"
+
+
+def title(request: Request) -> str:
+    """Return the names of the models that a request is for."""
+    return ", ".join(dict.fromkeys(TOOLS[each.tool].title for each in variations(request)))
+
+
+def varied(sweep: Sweep) -> str:
+    """Return what a sweep varies, as people type it."""
+    return _("Sweep: {option} {values}", option=sweep.option, values=", ".join(labels(sweep)))
 
 
 def quoted(prompt: str) -> str:
@@ -50,67 +68,26 @@ def quoted(prompt: str) -> str:
 
 def alt_text(request: Request, inputs: Collection[str]) -> str:
     """Return what is read out of a picture to those who cannot see it."""
-    text = ALT_TEXTS.get(request.tool, "{}").format(request.prompt)
     if request.strength is not None:
-        text = f"{_variation(inputs)}: {request.prompt}" if request.prompt else _variation(inputs)
+        text = _variation(request.prompt, max(1, len(inputs)))
+    else:
+        known = ALT_TEXTS.get(request.tool)
+        text = _(known, prompt=request.prompt) if known else request.prompt
     return text[:ALT_TEXT_LIMIT]
-
-
-def own_options(request: Request, inputs: Collection[str]) -> dict[str, str]:
-    """Return the options that only this tool has, by the names that people read."""
-    if request.region is not None:
-        return {"Repainted": _repainted(request.region, inputs)}
-    if request.low is not None:
-        return {"Edges": f"low {request.low}, high {request.high}"}
-    if request.strength is not None:
-        return {"Images": str(len(inputs)), "Strength": f"{request.strength:g}"}
-    return {}
 
 
 def adjusted(region: Region) -> str:
     """Return what was done to a mask, in its order: `grown ×2, feathered`; empty for nothing."""
     runs = ((each, len(list(run))) for each, run in groupby(region.adjustments))
-    return ", ".join(ADJUSTED[each] + (f" ×{n}" if n > 1 else "") for each, n in runs)
+    return ", ".join(_(ADJUSTED[each]) + (f" ×{n}" if n > 1 else "") for each, n in runs)
 
 
-def memory_line(memory: MemoryStats, kind: MemoryLine) -> str:
-    """Return the peak, what stays resident and what 8 bits saved, as measured on this machine.
-
-    In short the peak and what was saved against bf16, and nothing where it is off.
-    """
-    weights, peak = memory.weights, f"peak {format_bytes(memory.peak)}"
-    in_bf16 = f"{_saved(weights.saved_against('bfloat16'))} in bf16"
-    if kind == "off":
-        return ""
-    if kind == "short":
-        return f"{memory.device}: {peak}, weights {in_bf16}"
-    return (
-        f"{memory.device}: {peak}, weights resident {format_bytes(memory.resident)}\n"
-        f"Weights of this job {format_bytes(weights.actual)}:"
-        f" {in_bf16}, {_saved(weights.saved_against('float32'))} in fp32"
+def _variation(prompt: str, images: int) -> str:
+    if not prompt:
+        return counted("Variation of an image", "Variation of {n} images", images)
+    return counted(
+        "Variation of an image: {prompt}",
+        "Variation of {n} images: {prompt}",
+        images,
+        prompt=prompt,
     )
-
-
-def _saved(share: float) -> str:
-    return f"{abs(share):.0%} {'less' if share >= 0 else 'more'} than".replace("%", " %")
-
-
-def _repainted(region: Region, inputs: Collection[str]) -> str:
-    sides = {side: getattr(region, side) for side in ("left", "right", "top", "bottom")}
-    grown = ", ".join(f"{side} {percent} %" for side, percent in sides.items() if percent)
-    parts = []
-    if "mask" in inputs:
-        parts.append("what the mask marks")
-    elif region.area is not None:
-        parts.append(" ".join(region.area.split()))
-    elif not grown:
-        parts.append("what was transparent")
-    if grown:
-        parts.append(f"what was added: {grown}")
-    if region.adjustments:
-        parts.append(f"the mask {adjusted(region)}")
-    return "; ".join(parts)
-
-
-def _variation(inputs: Collection[str]) -> str:
-    return "Variation of an image" if len(inputs) < 2 else f"Variation of {len(inputs)} images"

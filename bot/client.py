@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from weakref import WeakValueDictionary
 
@@ -15,14 +15,16 @@ from discord import app_commands
 from discord.ext import commands
 
 from bot.config import Settings
-from bot.errors import BotError, ConfigurationError, StorageError
+from bot.errors import BotError, ConfigurationError, StorageError, defect_sentence
 from bot.i18n import _, best_language, speak
 from bot.inference.executor import Executor
+from bot.inference.finder import MaskFinder
 from bot.inference.previews import MaskPreviews
 from bot.inference.tools import FAMILIES, Family
-from bot.jobs import Jobs, defect_sentence
+from bot.jobs import Jobs
 from bot.leavers import Leavers
 from bot.policy import Policy
+from bot.presses import Presses
 from bot.removals import Removals
 from bot.storage import Storage
 from bot.translator import CatalogueTranslator
@@ -43,9 +45,11 @@ EXTENSIONS = tuple(
         "redux",
         "queue",
         "memory",
+        "help",
         "settings",
         "history",
         "image_info",
+        "pictures",
         "privacy",
         "departures",
     )
@@ -59,6 +63,7 @@ class FluxBot(commands.Bot):
     jobs: Jobs
     policy: Policy
     previews: MaskPreviews
+    finder: MaskFinder
     leavers: Leavers
     removals: Removals
 
@@ -78,6 +83,8 @@ class FluxBot(commands.Bot):
         self.storage = storage
         self.draft_turns: WeakValueDictionary[int, asyncio.Lock] = WeakValueDictionary()
         """For each draft that is being acted on: clicks on it are worked off one by one."""
+        self.presses = Presses()
+        self._mentions: Mapping[str, str] = {}
 
     @property
     def family(self) -> Family:
@@ -90,18 +97,26 @@ class FluxBot(commands.Bot):
         for extension in EXTENSIONS:
             await self.load_extension(extension)
         if self.settings.dev_guild_id is None:
-            await self.tree.sync()
+            self._note_ids(await self.tree.sync())
             return
         guild = discord.Object(self.settings.dev_guild_id)
         self.tree.copy_global_to(guild=guild)
         try:
-            await self.tree.sync(guild=guild)
+            self._note_ids(await self.tree.sync(guild=guild))
         except discord.Forbidden:
             raise ConfigurationError(
                 "DEV_GUILD_ID",
                 f"is {guild.id}, but the bot may not give commands there",
                 "the id of a server that the bot was invited to, or empty for all servers",
             ) from None
+
+    def mention(self, command: str) -> str:
+        """Return a command to be clicked, or as one types it while Discord has not told its id."""
+        return self._mentions.get(command, f"`/{command}`")
+
+    def _note_ids(self, synced: Iterable[app_commands.AppCommand]) -> None:
+        slash = [each for each in synced if each.type is discord.AppCommandType.chat_input]
+        self._mentions = {each.name: each.mention for each in slash}
 
     async def on_ready(self) -> None:
         """Say who we are."""

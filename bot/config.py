@@ -13,7 +13,7 @@ from dotenv import dotenv_values
 from dotenv.parser import parse_stream
 
 from bot.errors import ConfigurationError
-from bot.inference.tools import DEPTH_REPO, FAMILIES, UNSAFE_LABELS, FamilyName
+from bot.inference.tools import DEPTH_REPO, FAMILIES, SEGMENTER_REPO, UNSAFE_LABELS, FamilyName
 from bot.inference.types import INT8_KERNELS, QUANTIZATIONS, Int8Kernel, Quantization
 
 T = TypeVar("T")
@@ -29,6 +29,7 @@ class Settings:
     discord_token: str | None = field(default=None, repr=False)
     flux_models: FamilyName = "flux"
     depth_model: str = DEPTH_REPO
+    segmenter: str = SEGMENTER_REPO
     hf_token: str | None = field(default=None, repr=False)
     device: str = "auto"
     gpu_memory_gb: float | None = None
@@ -90,6 +91,9 @@ def load_settings(
         flux_models=cast(FamilyName, choice("FLUX_MODELS", tuple(FAMILIES), "flux")),
         depth_model=read(
             "DEPTH_MODEL", _repo_id, f"the id of a repository, as {DEPTH_REPO}", DEPTH_REPO
+        ),
+        segmenter=read(
+            "SEGMENTER", _repo_id, f"the id of a repository, as {SEGMENTER_REPO}", SEGMENTER_REPO
         ),
         hf_token=read("HF_TOKEN", str, "a token", None),
         device=read("DEVICE", _device, "auto, cuda, cuda:0 and so on, mps, cpu", "auto"),

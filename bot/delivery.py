@@ -17,6 +17,7 @@ import discord
 from bot.errors import StorageError
 from bot.events import Ended, JobEvent
 from bot.fitting import fitted
+from bot.i18n import speaking
 from bot.inference.types import Progress, Queued, Result
 from bot.ladder import FAULTS, Arrival, Controls, Ladder
 from bot.messages import archived
@@ -66,6 +67,10 @@ class Delivery:
 
         Progress may be passed over; everything else is shown, after what was under way.
         """
+        with speaking(job.language):
+            return await self._deliver(job, event)
+
+    async def _deliver(self, job: Job, event: JobEvent) -> bool:
         if isinstance(event, Progress):
             self._show_progress(job, event)
             return True
@@ -132,12 +137,15 @@ class Delivery:
         if origin.look.age_restricted and not archive.is_nsfw():
             _log.info("job %d: not archived: only its own channel is age-restricted", job.id)
             return
-        copy = archived(job, arrival.message, arrival.posted.jump_url)
-        copy = await fitted(copy, archive.guild.filesize_limit)
-        if self._client.is_closed():
-            return
         try:
-            post = await archive.send(nonce=f"archive-{job.id}", **copy.new_arguments())
+            settings = await self._storage.settings.at(origin.guild_id)
+            with speaking(settings.language or job.language):
+                copy = archived(job, arrival.message, arrival.posted.jump_url)
+                copy = await fitted(copy, archive.guild.filesize_limit)
+                arguments = copy.new_arguments()
+            if self._client.is_closed():
+                return
+            post = await archive.send(nonce=f"archive-{job.id}", **arguments)
             await self._storage.archive.note_post(job.id, archive.id, post.id)
         except (*FAULTS, StorageError) as error:
             _log.warning("job %d: not archived: %s", job.id, error)

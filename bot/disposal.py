@@ -18,6 +18,7 @@ import aiosqlite
 from bot.database import Database
 from bot.errors import JobError
 from bot.files import FOLDERS, input_path, sentences
+from bot.i18n import _
 from bot.records import ENDED_AT
 from bot.settings import DAY
 
@@ -63,8 +64,10 @@ class Disposal:
         """Delete a job, its messages too; raise JobError while it is not over."""
         if not await self._remove_jobs([job_id], ENDED, messages=True):
             raise JobError(
-                "This still waits, is being painted or on its way to you. Cancel it first, or try"
-                " again in a moment."
+                _(
+                    "This still waits, is being painted or on its way to you. Cancel it first, or"
+                    " try again in a moment."
+                )
             )
 
     async def delete_expired(self, guild_id: int, ended_before: float) -> int:

@@ -23,11 +23,16 @@ BotError
 
 Anything that is not a BotError is a defect: it is logged with its traceback and shown as one
 neutral sentence with a reference.
+
+Sentences of a class's own are in the language that is spoken when they are read, those that it is
+given in that of who raises it. What only the command line can meet is English.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
+
+from bot.i18n import _, number
 
 
 class BotError(Exception):
@@ -80,9 +85,10 @@ class UnsupportedQuantization(RequestError):
         Exception.__init__(self, asked)
 
     def __str__(self) -> str:
-        return (
-            f"Quantization `{self.args[0]}` is not offered: below 8 bits FLUX.1 was not stable. "
-            "Use `8-bit`, or `None` for full precision."
+        return _(
+            "Quantization `{asked}` is not offered: below 8 bits FLUX.1 was not stable. "
+            "Use `8-bit`, or `None` for full precision.",
+            asked=self.args[0],
         )
 
 
@@ -94,9 +100,11 @@ class AttachmentUnreadable(RequestError):
 
     def __str__(self) -> str:
         filename, reason = self.args
-        return (
-            f"The file `{filename}` could not be read from Discord: {reason}. "
-            "Please attach it once more."
+        return _(
+            "The file `{filename}` could not be read from Discord: {reason}. "
+            "Please attach it once more.",
+            filename=filename,
+            reason=reason,
         )
 
 
@@ -116,7 +124,9 @@ class ModelUnavailable(InferenceError):
 
     def __str__(self) -> str:
         repo_id, reason = self.args
-        return f"The model {repo_id} could not be loaded: {reason}"
+        return _(
+            "The model {repo_id} could not be loaded: {reason}", repo_id=repo_id, reason=reason
+        )
 
 
 class NotEnoughSpace(InferenceError):
@@ -143,32 +153,37 @@ class NotPrepared(InferenceError):
 class OutOfMemory(InferenceError):
     """The device has no room for the model or for the picture."""
 
-    def __init__(self, needed: str, advice: str) -> None:
-        super().__init__(needed, advice)
+    def __init__(self, problem: str, advice: str) -> None:
+        super().__init__(problem, advice)
 
     def __str__(self) -> str:
-        needed, advice = self.args
-        return f"The memory of the device is not enough {needed}. {advice}"
+        return " ".join(self.args)
 
 
 class UnusablePicture(InferenceError):
     """The model gave numbers that are not a picture, in full precision too."""
 
     def __str__(self) -> str:
-        return (
+        return _(
             "The model gave no usable picture, in full precision neither. "
             "Try another seed or fewer steps."
         )
 
 
 class ClassifierUnavailable(InferenceError):
-    """A picture is to be looked at before it is shown, and what does that is not there or fails."""
+    """A picture is to be looked at before it is shown, and what does that is not there or fails.
 
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
+    The advice is English, and translated with the rest.
+    """
+
+    def __init__(self, advice: str) -> None:
+        super().__init__(advice)
 
     def __str__(self) -> str:
-        return f"Pictures are checked here before they are shown, which fails now. {self.args[0]}"
+        return _(
+            "Pictures are checked here before they are shown, which fails now. {advice}",
+            advice=_(self.args[0]),
+        )
 
 
 class WorkerDied(InferenceError):
@@ -180,13 +195,15 @@ class WorkerDied(InferenceError):
 
     def __str__(self) -> str:
         if self.starting:
-            return (
-                f"The inference process could not be started (exit code {self.args[0]}). "
-                "The operator finds the reason in the log."
+            return _(
+                "The inference process could not be started (exit code {exit_code}). "
+                "The operator finds the reason in the log.",
+                exit_code=self.args[0],
             )
-        return (
-            f"The inference process ended while it worked on this (exit code {self.args[0]}). "
-            "It has been started again: please send the command once more."
+        return _(
+            "The inference process ended while it worked on this (exit code {exit_code}). "
+            "It has been started again: please send the command once more.",
+            exit_code=self.args[0],
         )
 
 
@@ -194,9 +211,10 @@ class WorkerHung(WorkerDied):
     """The process that owns the device said nothing for too long, and was ended."""
 
     def __str__(self) -> str:
-        return (
-            f"The inference process said nothing for {self.args[0]:g} s and was started again. "
-            "Please send the command once more."
+        return _(
+            "The inference process said nothing for {seconds} s and was started again. "
+            "Please send the command once more.",
+            seconds=number(self.args[0]),
         )
 
 
@@ -222,11 +240,27 @@ class StorageError(BotError):
 
     def __str__(self) -> str:
         folder, reason = self.args
-        return f"The data folder {folder} cannot be used: {reason}. Mend it, or set DATA_DIR."
+        return _(
+            "The data folder {folder} cannot be used: {reason}. Mend it, or set DATA_DIR.",
+            folder=folder,
+            reason=reason,
+        )
 
 
 class DiskFull(StorageError):
     """There is no room left for a picture or a row."""
 
     def __str__(self) -> str:
-        return f"The disk that holds {self.args[0]} is full. The operator has to make room there."
+        return _(
+            "The disk that holds {folder} is full. The operator has to make room there.",
+            folder=self.args[0],
+        )
+
+
+def defect_sentence(reference: str) -> str:
+    """Return what people read of an error that was not foreseen."""
+    return _(
+        "Something went wrong on the bot's side. Please try again; if it happens once more, "
+        "tell the operator this reference: `{reference}`.",
+        reference=reference,
+    )

@@ -13,8 +13,10 @@ from typing import NamedTuple
 
 from PIL import Image
 
+from bot.i18n import _, listed
 from bot.inference.metadata import carried
-from bot.messages import Attachment, Message, with_note
+from bot.messages import with_note
+from bot.rendering import Attachment, Message
 from bot.units import format_bytes
 
 QUALITIES = (95, 85, 70, 50)
@@ -51,8 +53,11 @@ async def fitted(message: Message, limit: int) -> Message:
     if not anew:
         return message  # Discord refuses it, and the member is told
     endings = {PurePath(file.filename).suffix for file in anew}
-    kinds = " and ".join(kind for kind in SMALLER if ENDINGS[kind] in endings)
-    note = f"Sent as {kinds}, for Discord takes no file above {format_bytes(limit)} here."
+    note = _(
+        "Sent as {formats}, for Discord takes no file above {size} here.",
+        formats=listed([kind for kind in SMALLER if ENDINGS[kind] in endings]),
+        size=format_bytes(limit),
+    )
     return with_note(replace(message, attachments=tuple(smaller)), note)
 
 

@@ -7,6 +7,7 @@ from collections import defaultdict, deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from bot.inference.sweeps import variations
 from bot.inference.types import Request
 
 GRAIN = 256 * 256
@@ -62,6 +63,11 @@ class Forecasts:
         Judged by the nearest size of the same tool, else of any tool, at the same quantization;
         None as long as nothing was learnt there.
         """
+        seconds = [self._seconds(each) for each in variations(request)]
+        known = [each for each in seconds if each is not None]
+        return sum(known) if len(known) == len(seconds) else None
+
+    def _seconds(self, request: Request) -> float | None:
         paces = self._comparable(request)
         if not paces:
             return None

@@ -8,14 +8,16 @@ its member's, to a job that of who asked for it.
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
 from gettext import GNUTranslations, NullTranslations
 from pathlib import Path
+from typing import Literal, TypeVar
 
 from babel import Locale
+from babel.lists import format_list
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 from babel.numbers import format_decimal, format_percent
@@ -24,6 +26,8 @@ LOCALES = Path(__file__).with_name("locales")
 
 ENGLISH = "en"
 """The language of the program's own sentences, which needs no catalogue."""
+
+Text = TypeVar("Text", bound=str)
 
 _spoken: ContextVar[str] = ContextVar("language", default=ENGLISH)
 
@@ -67,18 +71,18 @@ def speaking(language: str) -> Iterator[None]:
         _spoken.reset(token)
 
 
-def N_(text: str) -> str:  # noqa: N802 - as gettext calls it
+def N_(text: Text) -> Text:  # noqa: N802 - as gettext calls it
     """Mark a text that is translated later, where it is shown: a constant."""
     return text
 
 
-def _(text: str, **values: object) -> str:
+def _(text: str, /, **values: object) -> str:
     """Return a text in the language that is spoken, its `{places}` filled with values."""
     said = _catalogue(language()).gettext(text) if text else ""  # that of "" is the file's header
     return said.format(**values) if values else said
 
 
-def counted(one: str, many: str, count: int, **values: object) -> str:
+def counted(one: str, many: str, count: int, /, **values: object) -> str:
     """Return a text about a number of things, which stands for `{n}`: 1 job, 2 jobs."""
     said = _catalogue(language()).ngettext(one, many, count)
     return said.format(n=number(count), **values)
@@ -94,6 +98,13 @@ def number(value: float, digits: int | None = None) -> str:
 def percent(share: float) -> str:
     """Return a share of 1 as percent: 73 %."""
     return str(format_percent(share, "0 %", _here()))
+
+
+def listed(parts: Sequence[str], style: Literal["standard", "or"] = "standard") -> str:
+    """Return several things as a part of a sentence: a, b and c; of one of them, a, b or c."""
+    # the English of other countries than Britain has another comma, which our sentences have not
+    here = _locale("en-GB") if language() == ENGLISH else _here()
+    return str(format_list(parts, style, here))
 
 
 def _here() -> Locale:

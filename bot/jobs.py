@@ -13,11 +13,13 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
-from bot.errors import BotError, JobError, StorageError, WorkerDied
+from bot.errors import BotError, JobError, StorageError, WorkerDied, defect_sentence
 from bot.events import Deliver, Ended
+from bot.i18n import N_, _, speaking
 from bot.inference.executor import Executor
 from bot.inference.residency import resident_models
 from bot.inference.types import Queued, Request, Result
+from bot.making import made
 from bot.moves import BETWEEN_MOVES, Moves
 from bot.outbox import Outbox
 from bot.records import Job, Origin
@@ -27,11 +29,11 @@ from bot.turns import WINDOW, Limits, Place, Running, Turns
 _log = logging.getLogger(__name__)
 
 MOST_ATTEMPTS = 3
-WORN_OUT = (
-    f"This was begun {MOST_ATTEMPTS} times, and each time something took the bot or its worker "
-    "down. Please try it with a smaller size."
+WORN_OUT = N_(
+    "This was begun {times} times, and each time something took the bot or its worker down. "
+    "Please try it with a smaller size."
 )
-LEFT = "Its member has left the server."
+LEFT = N_("Its member has left the server.")
 
 FAREWELL = 5.0
 """Seconds that a stop waits for messages, after the running jobs have had their grace."""
@@ -96,13 +98,13 @@ class Jobs:
         `limits` are those of who asks, `repeats` is the job that this one is to make once more.
         While the bot stops it is recorded all the same, for the next start.
         """
-        self._turns.claim(origin, limits)
+        self._turns.claim(origin, limits, request.cells)
         event = Queued(position=1, restarting=True)
         async with self._entering:
             try:
                 job = await self._storage.add_job(request, origin, repeats=repeats)
             except BaseException:
-                self._turns.give_up(origin)
+                self._turns.give_up(origin, request.cells)
                 raise
             if not self._is_begun:
                 self._early.add(job.id)
@@ -116,9 +118,19 @@ class Jobs:
         await self._outbox.tell(job, event)
         return job
 
-    def check_room(self, guild_id: int | None, user_id: int, limits: Limits) -> None:
-        """Raise JobError where too many jobs wait for one more of a member."""
-        self._turns.check_room(guild_id, user_id, limits)
+    def check_room(
+        self, guild_id: int | None, user_id: int, limits: Limits, cells: int = 1
+    ) -> None:
+        """Raise JobError where too many jobs wait for one more of a member, of so many cells."""
+        self._turns.check_room(guild_id, user_id, limits, cells)
+
+    def counts(self, guild_id: int | None, user_id: int) -> tuple[int, int]:
+        """Return how many jobs of a member wait in a server, and how many of all there."""
+        return self._turns.counts(guild_id, user_id)
+
+    def forecast(self, request: Request) -> float | None:
+        """Return how many seconds a request will take once it runs, None where nothing is known."""
+        return self._turns.forecast(request)
 
     async def cancel(self, job_id: int, reason: str, *, silently: bool = False) -> None:
         """Call off a job, whether it waits or runs; raise JobError if it does neither."""
@@ -128,17 +140,17 @@ class Jobs:
             making.cancel()
             return
         if job_id not in self._turns.waiting:
-            raise JobError("This is not waiting or running any more, so it cannot be cancelled.")
+            raise JobError(_("This is not waiting or running any more, so it cannot be cancelled."))
         job = self._turns.withdraw(job_id)
         await self._outbox.send(job, ended)
 
     async def cancel_where(
         self, fits: Callable[[Job], bool], reason: str, *, silently: bool = False
     ) -> None:
-        """Call off the jobs that fit, of those that wait or run."""
+        """Call off the jobs that fit, of those that wait or run; each says why in its language."""
         for job in [job for job in self.unfinished() if fits(job)]:
-            with contextlib.suppress(JobError):  # made meanwhile
-                await self.cancel(job.id, reason, silently=silently)
+            with speaking(job.language), contextlib.suppress(JobError):  # made meanwhile
+                await self.cancel(job.id, _(reason), silently=silently)
 
     async def forget(self, user_id: int, reason: str) -> None:
         """Call off all jobs of a member, and take back the pictures that are on their way."""
@@ -190,7 +202,8 @@ class Jobs:
             self._early.clear()
             self._is_begun = True
             for job in left_behind:
-                await self._take_up(job)
+                with speaking(job.language):
+                    await self._take_up(job)
         async with asyncio.TaskGroup() as group:
             group.create_task(self._keep_places_told())
             for _ in range(self._executor.capacity):
@@ -231,7 +244,7 @@ class Jobs:
         if job.state == "made":
             self._outbox.bring_kept(job)
         elif job.attempts >= MOST_ATTEMPTS:
-            await self._fail(job, WORN_OUT)
+            await self._fail(job, _(WORN_OUT, times=MOST_ATTEMPTS))
         else:
             await self._enter_again(job)
 
@@ -252,7 +265,8 @@ class Jobs:
             await self._until(self._may_begin)
             run = self._turns.begin()
             try:
-                await self._run(run)
+                with speaking(run.job.language):
+                    await self._run(run)
             finally:
                 self._turns.end(run)
                 self._cancelled.pop(run.job.id, None)
@@ -280,7 +294,7 @@ class Jobs:
             if _being_cancelled():
                 raise
         except _MemberLeft:
-            await self._end(run.job, Ended(state="cancelled", text=LEFT))
+            await self._end(run.job, Ended(state="cancelled", text=_(LEFT)))
         except WorkerDied as error:
             if not error.starting and run.job.state != "running":
                 run.job = await self._count_attempt(run.job)  # it was begun, without a word
@@ -288,7 +302,7 @@ class Jobs:
             if error.starting:
                 await self._fail(run.job, str(error))
             elif run.job.attempts >= MOST_ATTEMPTS:
-                await self._fail(run.job, WORN_OUT)
+                await self._fail(run.job, _(WORN_OUT, times=MOST_ATTEMPTS))
             else:
                 await self._enter_again(run.job)
         except BotError as error:
@@ -308,7 +322,8 @@ class Jobs:
         images = await self._storage.inputs(run.job.id)
         request = replace(run.job.request, images=images)
         begun = False
-        async with contextlib.aclosing(self._executor.run(request)) as events:
+        events = made(self._executor, request, self._turns.resident)
+        async with contextlib.aclosing(events):
             async for event in events:
                 if not begun:  # until now it waited, be it for the worker
                     begun, run.job = True, await self._storage.start_job(run.job.id)
@@ -382,11 +397,3 @@ def _being_cancelled() -> bool:
     """Tell whether the running task itself is being cancelled, not only one that it waits for."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
-
-
-def defect_sentence(reference: str) -> str:
-    """Return what people read of an error that was not foreseen."""
-    return (
-        "Something went wrong on the bot's side. Please try again; if it happens once more, "
-        f"tell the operator this reference: `{reference}`."
-    )

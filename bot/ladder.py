@@ -16,10 +16,12 @@ import discord
 from bot.errors import StorageError
 from bot.events import Ended, JobEvent
 from bot.fitting import fitted
+from bot.i18n import _
 from bot.inference.types import Result
 from bot.looks import shown
-from bot.messages import Message, compose
+from bot.messages import compose, named_job
 from bot.records import DEFAULT_FILESIZE_LIMIT, Job
+from bot.rendering import Message
 from bot.storage import Storage
 
 _log = logging.getLogger(__name__)
@@ -54,7 +56,7 @@ times, for 25 s."""
 LOOK_BACK = 50
 """Messages of a channel among which one is looked for that was posted already."""
 
-Controls = Callable[[Job, JobEvent], discord.ui.View | None]
+Controls = Callable[[Job, JobEvent], list[list[discord.ui.Item[Any]]]]
 Posted = discord.Message | discord.PartialMessage
 
 
@@ -172,13 +174,13 @@ class Ladder:
     async def _edit_through_interaction(self, parcel: _Parcel) -> Posted:
         origin = parcel.job.origin
         webhook = discord.Webhook.partial(origin.application_id, origin.token, client=self._client)
-        view = self._controls(parcel.job, parcel.event)
-        await webhook.edit_message(origin.message_id, view=view, **parcel.message.arguments())
+        rows = self._controls(parcel.job, parcel.event)
+        await webhook.edit_message(origin.message_id, **parcel.message.arguments(rows))
         return self._own(parcel.job)
 
     async def _edit_as_bot(self, parcel: _Parcel) -> Posted:
-        own, view = self._own(parcel.job), self._controls(parcel.job, parcel.event)
-        await own.edit(view=view, **parcel.message.arguments())
+        own, rows = self._own(parcel.job), self._controls(parcel.job, parcel.event)
+        await own.edit(**parcel.message.arguments(rows))
         return own
 
     async def _post_in_channel(self, parcel: _Parcel) -> Posted:
@@ -186,7 +188,7 @@ class Ladder:
         channel, origin = self._channel(parcel.job), parcel.job.origin
         if parcel.may_be_there and (posted := await self._found(channel, parcel.job)):
             return posted
-        text = f"<@{origin.user_id}>, this is for your request."
+        text = _("{member}, this is for your request.", member=f"<@{origin.user_id}>")
         if not parcel.gone:
             place = f"{origin.guild_id or '@me'}/{origin.channel_id}/{origin.message_id}"
             text += f" https://discord.com/channels/{place}"
@@ -206,16 +208,17 @@ class Ladder:
             for place in places:
                 if posted := await self._found(place, job):
                     return posted
-        text = "This is for a request of yours. The message that belongs to it cannot be reached."
+        text = _(
+            "This is for a request of yours. The message that belongs to it cannot be reached."
+        )
         return await self._post(parcel, direct, text)
 
     async def _post(
         self, parcel: _Parcel, place: discord.abc.Messageable, text: str, **more: Any
     ) -> Posted:
-        arguments = parcel.message.new_arguments() | more
-        if view := self._controls(parcel.job, parcel.event):
-            arguments["view"] = view
-        posted = await place.send(text, nonce=await self._nonce(parcel), **arguments)
+        rows = self._controls(parcel.job, parcel.event)
+        arguments = parcel.message.new_arguments(rows, lead=text) | more
+        posted = await place.send(nonce=await self._nonce(parcel), **arguments)
         try:
             # so that it goes as well when its member has everything deleted
             await self._storage.archive.note_post(parcel.job.id, posted.channel.id, posted.id)
@@ -243,7 +246,7 @@ class Ladder:
             async for message in place.history(limit=LOOK_BACK):
                 # the jobs of another data folder had the same numbers
                 ours = message.author.id == self._client.user.id
-                if ours and message.id >= job.origin.message_id and _is_result_of(job, message):
+                if ours and message.id >= job.origin.message_id and named_job(message) == job.id:
                     return message
         except FAULTS as error:
             _log.warning("job %d: its channel could not be looked through: %s", job.id, error)
@@ -274,10 +277,6 @@ def _is_worth_a_message(parcel: _Parcel) -> bool:
     if isinstance(event, Ended) and event.state == "cancelled":
         return not parcel.gone  # nobody misses it
     return isinstance(event, Result | Ended)
-
-
-def _is_result_of(job: Job, message: discord.Message) -> bool:
-    return any(embed.footer.text == f"Job {job.id}" for embed in message.embeds)
 
 
 def _has_expired(job: Job) -> bool:

@@ -9,6 +9,8 @@ import sys
 from datetime import UTC, datetime
 from typing import Literal
 
+from bot.i18n import ENGLISH, speaking
+
 
 class JsonFormatter(logging.Formatter):
     """One JSON object a line: time, level, logger, message, and the traceback if any."""
@@ -26,13 +28,17 @@ class JsonFormatter(logging.Formatter):
 
 
 class WithoutTokens(logging.Filter):
-    """Takes the tokens of interactions out of records: discord.py logs the addresses it asks."""
+    """Takes the tokens of interactions out of records: discord.py logs the addresses it asks.
+
+    What the records say of errors becomes English with that, whatever their job speaks.
+    """
 
     _TOKEN = re.compile(r"(/(?:webhooks|interactions)/\d+/)[\w.-]{20,}")
 
     def filter(self, record: logging.LogRecord) -> bool:
-        record.msg = self._TOKEN.sub(r"\1<token>", record.getMessage())
-        record.args = ()
+        with speaking(ENGLISH):
+            message = record.getMessage()
+        record.msg, record.args = self._TOKEN.sub(r"\1<token>", message), ()
         return True
 
 

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from math import ceil
 
 from PIL import Image
 
+from bot.captions import ALT_TEXT_LIMIT, varied
 from bot.fitting import Picture, decoded, encoded, fitted, renamed
+from bot.i18n import counted
 from bot.inference.types import Result
-from bot.messages import Attachment, Message, compose, with_note
+from bot.messages import compose, with_note
 from bot.records import Job, Look
-from bot.units import counted
+from bot.rendering import Attachment, Message
+from bot.sheets import labelled
 
 CELLS = 8
 """Patches of one colour that are left of the longer side of a blurred picture."""
@@ -46,20 +49,30 @@ def _dressed(job: Job, result: Result) -> Message:
     ]
     if unsafe:
         control = ()  # the outline of what nobody is to see
-    grid = _grid(job, judged, look) if look.layout == "grid" else None
+    is_grid = look.layout == "grid" or job.request.sweep is not None
+    grid = _grid(job, judged, look) if is_grid else None
     dressed = (grid,) if grid else (_reformatted(file, look) for file in judged if file)
 
     message = replace(message, attachments=(*dressed, *control))
-    withheld = judged.count(None)
-    for count, fate in ((withheld, "withheld"), (len(unsafe) - withheld, "blurred")):
-        if count:
-            message = with_note(message, _verdict(count, fate))
+    for note in _verdicts(judged.count(None), len(unsafe)):
+        message = with_note(message, note)
     return message
 
 
-def _verdict(count: int, fate: str) -> str:
-    them = "it" if count == 1 else "them"
-    return f"{counted(count, 'picture')} {fate}: the server's classifier considers {them} unsafe."
+def _verdicts(withheld: int, unsafe: int) -> Iterator[str]:
+    """Yield what became of unsafe pictures."""
+    if withheld:
+        yield counted(
+            "{n} picture withheld: the server's classifier considers it unsafe.",
+            "{n} pictures withheld: the server's classifier considers them unsafe.",
+            withheld,
+        )
+    if blurred := unsafe - withheld:
+        yield counted(
+            "{n} picture blurred: the server's classifier considers it unsafe.",
+            "{n} pictures blurred: the server's classifier considers them unsafe.",
+            blurred,
+        )
 
 
 def _judged(file: Attachment, look: Look) -> Attachment | None:
@@ -90,17 +103,25 @@ def _grid(job: Job, files: Sequence[Attachment | None], look: Look) -> Attachmen
     kept = [file for file in files if file is not None]
     pictures = [decoded(file.content) if file else None for file in files]
     present = [picture for picture in pictures if picture is not None]
-    if len(kept) < 2 or len(present) < len(kept):
+    sweep = job.request.sweep
+    if len(kept) < (1 if sweep else 2) or len(present) < len(kept):
         return None
-    sheet = Picture(_sheet(pictures), present[0].exif)
+    if sweep is None:
+        pixels = _sheet(pictures)
+    else:
+        pixels = labelled([each and each.pixels for each in pictures], sweep)
+    sheet = Picture(pixels, present[0].exif)
     content = encoded(sheet, look.file_format, look.quality)
     if content is None:
         return None
     whole = replace(
         kept[0],
-        filename=f"{job.request.tool}-{job.id}-grid.png",
+        filename=f"{job.request.tool}-{job.id}-{'sweep' if sweep else 'grid'}.png",
         spoiler=any(file.spoiler for file in kept),
     )
+    if sweep is not None:
+        said = f"{varied(sweep)}\n{whole.description}"
+        whole = replace(whole, description=said[:ALT_TEXT_LIMIT])
     return renamed(whole, look.file_format, content)
 
 

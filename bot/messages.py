@@ -1,119 +1,83 @@
-"""What people read: the states of a job, and of a draft, as embeds with pictures as files."""
+"""What people read: the states of a job, and of a draft, with pictures as files."""
 
 from __future__ import annotations
 
-import io
+import re
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
 
 import discord
 
-from bot.captions import CONTROLS, adjusted, alt_text, caption, memory_line, own_options
+from bot.captions import CONTROLS, adjusted, alt_text, caption, title
+from bot.colours import FAULT, QUIET, accent
 from bot.events import Ended, JobEvent
-from bot.inference.tools import TOOLS
+from bot.facts import NOTE, SEED, SEEDS, Fact, facts
+from bot.i18n import N_, _, counted, languages, speaking
 from bot.inference.types import Progress, Queued, Request, Result
 from bot.records import Draft, Job
-from bot.units import counted, format_seconds, format_wait
-
-ACCENT = discord.Colour(0x5B6CFF)
-QUIET = discord.Colour(0x80848E)
-FAULT = discord.Colour(0xD83C3E)
-
-DESCRIPTION_LIMIT = 4096
-FIELD_LIMIT = 1024
-
-INLINE = 24
-"""Characters that fit beside two other fields."""
+from bot.rendering import FIELD_LIMIT, Attachment, Message, footers
+from bot.units import format_seconds, format_wait
 
 BAR_CELLS = 12
 
-NOTE = "Note"
+ARCHIVED = (SEED, SEEDS, NOTE)
+"""Facts of a result that its copy in the archive has too."""
 
-ARCHIVED = ("Seed", "Seeds", NOTE)
-"""Fields of a result that its copy in the archive has too."""
+FOOTER = N_("Job {id}")
 
 STAGES = {
-    "load": "Loading the model",
-    "annotate": "Looking at the image",
-    "encode": "Reading the prompt",
-    "denoise": "Painting",
-    "decode": "Developing",
+    "load": N_("Loading the model"),
+    "annotate": N_("Looking at the image"),
+    "encode": N_("Reading the prompt"),
+    "denoise": N_("Painting"),
+    "decode": N_("Developing"),
 }
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Attachment:
-    """A file of a message; `description` is read out to those who cannot see it."""
-
-    filename: str
-    content: bytes
-    description: str
-    spoiler: bool
-
-    def to_file(self) -> discord.File:
-        """Return a new discord.File: discord.py closes each one after its request."""
-        return discord.File(
-            io.BytesIO(self.content),
-            filename=self.filename,
-            description=self.description,
-            spoiler=self.spoiler,
-        )
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Message:
-    """What a message shows, apart from its buttons; None leaves its files as they are."""
-
-    embed: discord.Embed
-    attachments: tuple[Attachment, ...] | None = ()
-
-    def arguments(self) -> dict[str, Any]:
-        """Return the arguments of an edit, with files that are good for one request."""
-        arguments: dict[str, Any] = {
-            "embed": self.embed,
-            "allowed_mentions": discord.AllowedMentions.none(),
-        }
-        if self.attachments is not None:
-            arguments["attachments"] = [each.to_file() for each in self.attachments]
-        return arguments
-
-    def new_arguments(self) -> dict[str, Any]:
-        """Return the arguments of a message of its own, which calls the files otherwise."""
-        arguments = self.arguments()
-        arguments["files"] = arguments.pop("attachments", ())
-        return arguments
 
 
 def compose(job: Job, event: JobEvent) -> Message:
     """Return the message of a job after an event."""
+    colour = accent(job.request.tool)
     match event:
         case Queued():
-            return Message(embed=_job_embed(job, ACCENT, _queued_line(event)))
+            return _of_job(job, colour, _queued_line(event))
         case Progress():
-            embed = _job_embed(job, ACCENT, progress_line(event))
-            return Message(embed=embed, attachments=_preview(job, event))
+            message = _of_job(job, colour, progress_line(event))
+            return replace(message, attachments=_preview(job, event))
         case Ended():
-            colour = FAULT if event.state == "failed" else QUIET
-            return Message(embed=_job_embed(job, colour, event.text))
+            return _of_job(job, FAULT if event.state == "failed" else QUIET, event.text)
         case Result():
-            return Message(embed=_result_embed(job, event), attachments=_attachments(job, event))
+            return replace(
+                _of_job(job, colour),
+                facts=facts(job.request, job.inputs, event, job.origin.look.memory_line),
+                footer=_(FOOTER, id=job.id),
+                attachments=_attachments(job, event),
+            )
 
 
 def archived(job: Job, message: Message, link: str) -> Message:
     """Return the copy of a result's message for the archive, which says who asked, and where."""
-    embed = _job_embed(job, ACCENT, "")
-    _field(embed, "Asked by", f"<@{job.origin.user_id}>")
-    _field(embed, "Message", link)
-    for field in message.embed.fields:
-        if field.name in ARCHIVED:
-            embed.add_field(name=field.name, value=field.value, inline=field.inline)
-    return replace(message, embed=embed.set_footer(text=message.embed.footer.text))
+    kept = [fact for fact in message.facts if fact.name in ARCHIVED]
+    who, where = Fact(N_("Asked by"), f"<@{job.origin.user_id}>"), Fact(N_("Message"), link)
+    return replace(
+        _of_job(job, message.colour),
+        facts=(who, where, *kept),
+        footer=_(FOOTER, id=job.id),
+        attachments=message.attachments,
+    )
+
+
+def named_job(message: discord.Message) -> int | None:
+    """Return the number of the job whose result a message of ours shows, whatever its language."""
+    for footer in footers(message):
+        for language in languages():
+            if named := _footer_pattern(language).fullmatch(footer):
+                return int(named[1])
+    return None
 
 
 def starting(request: Request) -> discord.Embed:
     """Return what the message of a job shows until it is one."""
-    return _embed(request, (), ACCENT, "Starting …")
+    return _message(request, (), accent(request.tool), _("Starting …")).embed
 
 
 def mask_preview(draft: Draft, picture: bytes | None = None) -> Message:
@@ -122,59 +86,59 @@ def mask_preview(draft: Draft, picture: bytes | None = None) -> Message:
     Without a picture the message keeps the one that it has.
     """
     assert draft.request.region is not None
-    lines = "The coloured part is repainted, the rest stays as it is."
-    if words := adjusted(draft.request.region):
-        lines += f"\nThe mask is {words}."
-    embed = _embed(draft.request, (), ACCENT, lines)
-    embed.set_footer(text="Only you see this. The buttons work for ten minutes.")
+    lines = _("The coloured part is repainted, the rest stays as it is.")
+    if changes := adjusted(draft.request.region):
+        lines += "\n" + _("The mask is {changes}.", changes=changes)
+    message = replace(
+        _message(draft.request, (), accent(draft.request.tool), lines),
+        footer=_("Only you see this. The buttons work for ten minutes."),
+        attachments=None,
+    )
     if picture is None:
-        return Message(embed=embed, attachments=None)
+        return message
     file = Attachment(
         filename=f"mask-preview-{draft.id}.jpg",
         content=picture,
-        description="The image, with the part in colour that will be repainted",
+        description=_("The image, with the part in colour that will be repainted"),
         spoiler=False,
     )
-    return Message(embed=embed, attachments=(file,))
+    return replace(message, attachments=(file,))
 
 
 def draft_painted(draft: Draft) -> Message:
     """Return what a preview shows when it has become a job."""
-    where = "" if draft.origin.private else ", for all to see in this channel"
-    embed = _embed(draft.request, (), QUIET, f"It is being painted{where}.")
-    return Message(embed=embed, attachments=None)
+    if draft.origin.private:
+        line = _("It is being painted.")
+    else:
+        line = _("It is being painted, for all to see in this channel.")
+    return replace(_message(draft.request, (), QUIET, line), attachments=None)
 
 
 def draft_ended(draft: Draft, text: str) -> Message:
     """Return what a preview shows when nothing is painted; `text` says why."""
-    return Message(embed=_embed(draft.request, (), QUIET, text))
+    return _message(draft.request, (), QUIET, text)
 
 
 def with_note(message: Message, note: str) -> Message:
     """Return a message that says one thing more."""
-    embed = message.embed.copy()
-    for position, field in enumerate(embed.fields):
-        if field.name == NOTE:
-            text = f"{note}\n{field.value}"[:FIELD_LIMIT]
-            return replace(
-                message, embed=embed.set_field_at(position, name=NOTE, value=text, inline=False)
-            )
-    return replace(message, embed=embed.add_field(name=NOTE, value=note, inline=False))
+    noted = [fact.value for fact in message.facts if fact.name == NOTE]
+    others = [fact for fact in message.facts if fact.name != NOTE]
+    return replace(message, facts=(*others, Fact(NOTE, "\n".join([note, *noted]), inline=False)))
 
 
 def joined(lines: Sequence[str]) -> str:
     """Return lines as far as the field of an embed goes, and how many more there are."""
     text = ""
-    for number, line in enumerate(lines):
-        if len(text) + len(line) > FIELD_LIMIT - 20:
-            return f"{text}and {len(lines) - number} more"
+    for position, line in enumerate(lines):
+        if len(text) + len(line) > FIELD_LIMIT - 40:
+            return text + counted("and {n} more", "and {n} more", len(lines) - position)
         text += f"{line}\n"
     return text.rstrip()
 
 
 def progress_line(progress: Progress) -> str:
     """Return the stage, a bar of its steps and the seconds left, as far as they are known."""
-    stage = STAGES[progress.stage]
+    stage = _(STAGES[progress.stage])
     if not progress.total:
         return f"{stage} …"
     filled = BAR_CELLS * progress.step // progress.total
@@ -182,72 +146,43 @@ def progress_line(progress: Progress) -> str:
     line = f"{stage}  `{bar}`  {progress.step}/{progress.total}"
     if progress.step:
         left = progress.seconds / progress.step * (progress.total - progress.step)
-        line += f"  ·  {format_seconds(left)} left"
+        line += "  ·  " + _("{time} left", time=format_seconds(left))
     return line
 
 
 def _queued_line(queued: Queued) -> str:
     if queued.restarting:
-        return "The bot is restarting. This goes on by itself when it is back."
-    if queued.position <= 1:
-        return "Starting …"
-    line = f"Waiting: {counted(queued.position - 1, 'job')} before this one"
-    if queued.seconds is not None:
-        line += f", about {format_wait(queued.seconds)}"
-    return f"{line}."
-
-
-def _job_embed(job: Job, colour: discord.Colour, line: str) -> discord.Embed:
-    return _embed(job.request, job.inputs, colour, line)
-
-
-def _embed(
-    request: Request, inputs: Collection[str], colour: discord.Colour, line: str
-) -> discord.Embed:
-    description = f"{caption(request, inputs)}\n\n{line}".rstrip()
-    return discord.Embed(
-        title=TOOLS[request.tool].title, description=description[:DESCRIPTION_LIMIT], colour=colour
+        return _("The bot is restarting. This goes on by itself when it is back.")
+    before = queued.position - 1
+    if before < 1:
+        return _("Starting …")
+    if queued.seconds is None:
+        return counted(
+            "Waiting: {n} job before this one.", "Waiting: {n} jobs before this one.", before
+        )
+    return counted(
+        "Waiting: {n} job before this one, about {wait}.",
+        "Waiting: {n} jobs before this one, about {wait}.",
+        before,
+        wait=format_wait(queued.seconds),
     )
 
 
-def _result_embed(job: Job, result: Result) -> discord.Embed:
-    embed = _job_embed(job, ACCENT, "")
-    request = job.request
-    _field(embed, "Seed" if request.count == 1 else "Seeds", ", ".join(map(str, result.seeds)))
-    _field(embed, "Size", "{}×{}".format(*result.size))
-    for name, value in own_options(request, job.inputs).items():
-        _field(embed, name, value, inline=len(value) <= INLINE)
-    _field(embed, "Steps", str(request.num_inference_steps))
-    if request.guidance_scale is not None:
-        _field(embed, "Guidance", f"{request.guidance_scale:g}")
-    _field(embed, "Quantization", _quantization(request, result))
-    _field(embed, "Time", _times(result), inline=False)
-    if words := memory_line(result.memory, job.origin.look.memory_line):
-        _field(embed, "Memory", words, inline=False)
-    if result.notes:
-        _field(embed, NOTE, "\n".join(result.notes), inline=False)
-    return embed.set_footer(text=f"Job {job.id}")
+def _of_job(job: Job, colour: discord.Colour, line: str = "") -> Message:
+    return _message(job.request, job.inputs, colour, line)
 
 
-def _field(embed: discord.Embed, name: str, value: str, *, inline: bool = True) -> None:
-    embed.add_field(name=name, value=value[:FIELD_LIMIT], inline=inline)
+def _message(
+    request: Request, inputs: Collection[str], colour: discord.Colour, line: str
+) -> Message:
+    text = f"{caption(request, inputs)}\n\n{line}".rstrip()
+    return Message(title=title(request), text=text, colour=colour)
 
 
-def _quantization(request: Request, result: Result) -> str:
-    if result.fallback_reason is None:
-        return result.quantization
-    reason = discord.utils.escape_markdown(result.fallback_reason)
-    if result.quantization == request.quantization:  # a text encoder alone fell back
-        return f"{result.quantization}, but {reason}"
-    return f"{result.quantization} instead of {request.quantization}: {reason}"
-
-
-def _times(result: Result) -> str:
-    times = {stage: format_seconds(seconds) for stage, seconds in result.seconds.items()}
-    # what an earlier job had worked out for the same words and images
-    times |= dict.fromkeys(result.reused, "kept")
-    parts = ", ".join(f"{stage} {time}" for stage, time in times.items())
-    return f"**{format_seconds(sum(result.seconds.values()))}** in all: {parts}"
+def _footer_pattern(language: str) -> re.Pattern[str]:
+    with speaking(language):
+        before, after = _(FOOTER, id="\n").split("\n")
+    return re.compile(rf"{re.escape(before)}(\d{{1,18}}){re.escape(after)}")
 
 
 def _preview(job: Job, progress: Progress) -> tuple[Attachment, ...]:
@@ -257,7 +192,7 @@ def _preview(job: Job, progress: Progress) -> tuple[Attachment, ...]:
         Attachment(
             filename="preview.webp",
             content=progress.preview,
-            description="A preview of the picture that is being painted",
+            description=_("A preview of the picture that is being painted"),
             spoiler=job.origin.spoiler,
         ),
     )
@@ -270,6 +205,7 @@ def _attachments(job: Job, result: Result) -> tuple[Attachment, ...]:
             content=image,
             description=alt_text(job.request, job.inputs),
             spoiler=job.origin.spoiler,
+            picture=True,
         )
         for number, image in enumerate(result.images, 1)
     )
@@ -278,7 +214,7 @@ def _attachments(job: Job, result: Result) -> tuple[Attachment, ...]:
     control = Attachment(
         filename=f"{job.request.tool}-{job.id}-control.webp",
         content=result.control_image,
-        description=CONTROLS[job.request.tool],
+        description=_(CONTROLS[job.request.tool]),
         spoiler=False,  # it shows what the member attached, not what came of it
     )
     return (*pictures, control)

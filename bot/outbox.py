@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, replace
+from typing import Any
 
 from bot.errors import JobError, StorageError
 from bot.events import Deliver, Ended, JobEvent
+from bot.i18n import N_, _, speaking
 from bot.inference.types import Result
 from bot.records import Job
 from bot.replay import agreement
@@ -21,7 +23,7 @@ ROOM = 8
 """Results that may be on their way at once: their pictures are in memory."""
 LATER = (60.0, 300.0, 1800.0, 7200.0)
 """Pauses before what Discord took in no form is tried again: it may have been away altogether."""
-UNDELIVERED = (
+UNDELIVERED = N_(
     "The picture was made, but Discord did not take it. "
     "Please try again, with a smaller size or count if it was large."
 )
@@ -72,16 +74,16 @@ class Outbox:
     async def send(self, job: Job, event: Result | Ended) -> bool:
         """Record how a job ended, and return then whether it could; it is brought meanwhile."""
         recorded: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        letter = asyncio.create_task(self._bring(job, event, recorded), name=f"end of job {job.id}")
         is_result = isinstance(event, Result)
-        self._post(letter, _Letter(job=job, is_result=is_result, holds_pictures=is_result))
-        await asyncio.wait({letter, recorded}, return_when=asyncio.FIRST_COMPLETED)
+        letter = _Letter(job=job, is_result=is_result, holds_pictures=is_result)
+        task = self._post(letter, self._bring(job, event, recorded), "end")
+        await asyncio.wait({task, recorded}, return_when=asyncio.FIRST_COMPLETED)
         return recorded.done()
 
     def bring_kept(self, job: Job) -> None:
         """Bring to its member, meanwhile, what an earlier process has made."""
-        letter = asyncio.create_task(self._bring_kept(job), name=f"kept end of job {job.id}")
-        self._post(letter, _Letter(job=job, is_result=True, holds_pictures=False))
+        letter = _Letter(job=job, is_result=True, holds_pictures=False)
+        self._post(letter, self._bring_kept(job), "kept end")
 
     async def recall(self, user_id: int) -> None:
         """Take back the results that are on their way to a member."""
@@ -93,9 +95,14 @@ class Outbox:
         """Leave what is on its way to the next start."""
         await _cancel([*self._letters, *self._late])
 
-    def _post(self, task: asyncio.Task[None], letter: _Letter) -> None:
+    def _post(
+        self, letter: _Letter, way: Coroutine[Any, Any, None], what: str
+    ) -> asyncio.Task[None]:
+        with speaking(letter.job.language):  # so does the task, whoever began it
+            task = asyncio.create_task(way, name=f"{what} of job {letter.job.id}")
         self._letters[task] = letter
         task.add_done_callback(self._arrive)
+        return task
 
     def _arrive(self, letter: asyncio.Task[None]) -> None:
         del self._letters[letter]
@@ -132,7 +139,7 @@ class Outbox:
         except Exception:
             # a defect there must not cost the pictures
             _log.exception("job %d could not be compared with job %d", job.id, job.repeats)
-            note = f"This could not be compared with job {job.repeats}."
+            note = _("This could not be compared with job {job}.", job=job.repeats)
         result = replace(result, notes=(*result.notes, note))
         with contextlib.suppress(StorageError):
             await self._storage.set_notes(job.id, result.notes)
@@ -151,14 +158,14 @@ class Outbox:
         except StorageError as error:
             # the member gets the pictures all the same
             _log.error("job %d is not kept: %s", job.id, error)
-            note = f"This is not kept in the history. {error}"
+            note = _("This is not kept in the history. {error}", error=error)
             return replace(event, notes=(*event.notes, note))
         return event
 
     async def _hand_over(self, job: Job, result: Result) -> bool:
         """Bring a result, or else that it cannot be brought, and return whether that was taken."""
         if not await self.tell(job, result):
-            return await self._admit(job, UNDELIVERED)
+            return await self._admit(job, _(UNDELIVERED))
         with contextlib.suppress(StorageError):
             await self._storage.mark_delivered(job.id)
         return True
@@ -187,7 +194,7 @@ class Outbox:
                 return
         if not self.stopping:
             _log.error("job %d: Discord took it in no form, and it is not tried again", job.id)
-            await self._close(job, UNDELIVERED)
+            await self._close(job, _(UNDELIVERED))
 
     async def _bring_again(self, job: Job) -> bool:
         """Bring what was made before, and return whether there is nothing more to try."""

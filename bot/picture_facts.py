@@ -10,6 +10,7 @@ from typing import Any
 
 from PIL import Image
 
+from bot.i18n import _
 from bot.inference.images import FORMATS, read_size
 from bot.inference.metadata import parse_a1111, read_metadata, read_parameters
 
@@ -40,7 +41,7 @@ def _format(content: bytes) -> str:
         warnings.simplefilter("ignore")
         try:
             with Image.open(io.BytesIO(content), formats=FORMATS) as image:
-                return image.format or "unknown"
+                return image.format or _("unknown")
         except OSError:
             return "HEIC"  # the only other one that is read
 

@@ -9,20 +9,33 @@ from collections.abc import AsyncIterator, Callable, Collection, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 
+from bot.allowance import (
+    Allowance,
+    Spent,
+    cooldown_of,
+    factor_of,
+    seconds_limits,
+    waiting_limits,
+)
+from bot.cooldowns import Cooldowns
 from bot.errors import Refused
+from bot.i18n import N_, _, counted, listed, number
+from bot.inference.sweeps import variations
 from bot.inference.tools import TOOLS, Family
 from bot.inference.types import Quantization, Request
 from bot.records import Look
+from bot.setting_maps import Ban
 from bot.settings import DAY, ServerSettings
 from bot.storage import Storage
 from bot.turns import Limits
-from bot.units import counted, format_wait
+from bot.units import format_wait
 from bot.words import Blocklist
 
-ASK = "Its moderators decide on that."
+ASK = N_("Its moderators decide on that.")
 MOST_BLOCKLISTS = 100
 """Servers whose blocked words are kept compiled."""
-LONGEST_COOLDOWN = 3600.0
+YOURS_USED_UP = N_("You have used up the time on the GPU for 24 hours, {time}.")
+SERVERS_USED_UP = N_("This server has used up the time on the GPU for 24 hours, {time}.")
 MOST_NAMED = 10
 """Channels or roles that one sentence names."""
 
@@ -80,7 +93,7 @@ class Policy:
         self._quantization = quantization
         self._pending = pending
         self._clock = clock
-        self._last: dict[tuple[int, int], float] = {}
+        self._cooldowns = Cooldowns(clock)
         self._blocklists: dict[tuple[tuple[str, ...], tuple[str, ...]], Blocklist] = {}
 
     async def settings(self, visit: Visit) -> ServerSettings:
@@ -106,12 +119,15 @@ class Policy:
         private = settings.private if private is None else private
         self._check_place(visit, settings, private=private)
         self._check_member(visit, settings)
-        self._check_request(request, settings)
+        for each in variations(request):
+            self._check_request(each, settings)
+        self._check_quantizations(request, settings)
         await self._check_words(request, settings)
-        factor = _factor(visit, settings)
+        factor = factor_of(visit.role_ids, settings)
         await self._check_seconds(visit, settings, factor)
         before = self._check_cooldown(visit, settings, factor) if counts else None
         look = settings.look(age_restricted=visit.age_restricted)
+        look = replace(look, tools=tuple(n for n in self._family.tools() if n in look.tools))
         request = replace(
             self._bounded(request, settings),
             classify=look.verdict != "off",
@@ -123,93 +139,152 @@ class Policy:
                 private=private,
                 spoiler=settings.spoiler == "always" or (spoiler and settings.spoiler != "never"),
                 look=look,
-                limits=Limits(
-                    member=settings.waiting_per_member * factor, server=settings.waiting_per_server
-                ),
+                limits=waiting_limits(settings, factor),
             )
         except BaseException:
             if counts:
-                self._forget_visit(visit, before)
+                self._cooldowns.take_back((visit.guild_id, visit.user_id), before)
             raise
+
+    async def allowance(self, visit: Visit) -> Allowance:
+        """Return what a member may still do where they are."""
+        settings = await self.settings(visit)
+        factor = factor_of(visit.role_ids, settings)
+        mine, ours = seconds_limits(settings, factor)
+        cooldown = 0.0 if visit.guild_id is None else cooldown_of(settings, factor)
+        return Allowance(
+            refusal=self._refusal(visit, settings),
+            factor=factor,
+            waiting=waiting_limits(settings, factor),
+            mine=await self._spent(visit.guild_id, visit.user_id, mine),
+            ours=await self._spent(visit.guild_id, None, ours),
+            cooldown=cooldown,
+            wait=self._cooldowns.left((visit.guild_id, visit.user_id), cooldown),
+            max_count=settings.max_count,
+            max_steps=settings.max_steps,
+            max_size=self._family.pixels(settings.max_size),
+            quantization=self._quantization_of(settings),
+            is_quantization_locked=settings.quantization_locked,
+        )
+
+    def _refusal(self, visit: Visit, settings: ServerSettings) -> str | None:
+        try:
+            self._check_place(visit, settings, private=settings.private)
+            self._check_member(visit, settings)
+        except Refused as refused:
+            return str(refused)
+        return None
 
     def _check_place(self, visit: Visit, settings: ServerSettings, *, private: bool) -> None:
         if visit.guild_id is None:
             if not self._direct_messages:
-                raise Refused("The operator has switched direct messages off.", "Ask in a server.")
+                raise Refused(
+                    _("The operator has switched direct messages off."), _("Ask in a server.")
+                )
         elif self._servers and visit.guild_id not in self._servers:
             raise Refused(
-                "The bot does not serve this server.", "Its operator can add it to ALLOWED_SERVERS."
+                _("The bot does not serve this server."),
+                _("Its operator can add it to ALLOWED_SERVERS."),
             )
         if denied := _first(visit.channel_ids, settings.denied_channels):
-            raise Refused(f"The bot is switched off in <#{denied}>.", "Use another channel.")
+            raise Refused(
+                _("The bot is switched off in {channel}.", channel=f"<#{denied}>"),
+                _("Use another channel."),
+            )
         allowed = settings.allowed_channels
         if allowed and not _first(visit.channel_ids, allowed):
             raise Refused(
-                "The bot is not to be used in this channel.", f"Use {_named('#', allowed)}."
+                _("The bot is not to be used in this channel."),
+                _("Use {channels}.", channels=_named("#", allowed)),
             )
         if settings.age_restricted_only and not visit.age_restricted:
             raise Refused(
-                "In this server the bot works in age-restricted channels alone.", "Use one of them."
+                _("In this server the bot works in age-restricted channels alone."),
+                _("Use one of them."),
             )
         if visit.missing and not private:
             raise Refused(
-                f"The bot may not {_joined(visit.missing)} in this channel.",
-                "Use another one, or `private:True`; whoever manages the server can allow it.",
+                _("The bot may not {do} in this channel.", do=listed(visit.missing, "or")),
+                _("Use another one, or `private:True`; whoever manages the server can allow it."),
             )
 
     def _check_member(self, visit: Visit, settings: ServerSettings) -> None:
         ban = settings.banned_members.get(visit.user_id)
         if ban is not None and (ban.until is None or ban.until > self._clock()):
-            reason = f": {ban.reason.rstrip('.')}" if ban.reason else ""
-            end = "" if ban.until is None else f" until <t:{ban.until:.0f}:f>"
-            raise Refused(
-                f"You may not use the bot in this server{end}{reason}.",
-                "Its moderators can take that back.",
-            )
+            raise Refused(_banned(ban), _("Its moderators can take that back."))
         if denied := _first(settings.denied_roles, visit.role_ids):
-            raise Refused(f"Members with the role <@&{denied}> may not use the bot here.", ASK)
+            raise Refused(
+                _("Members with the role {role} may not use the bot here.", role=f"<@&{denied}>"),
+                _(ASK),
+            )
         allowed = settings.allowed_roles
         if allowed and not visit.role_ids.intersection(allowed):
             roles = _named("@&", allowed)
-            raise Refused(f"Here the bot is for members with the role {roles}.", ASK)
+            raise Refused(
+                _("Here the bot is for members with the role {roles}.", roles=roles), _(ASK)
+            )
 
     def _check_request(self, request: Request, settings: ServerSettings) -> None:
         if request.tool not in settings.tools:
             tools = ", ".join(TOOLS[name].title for name in settings.tools)
             raise Refused(
-                f"{TOOLS[request.tool].title} is switched off here.", f"There is {tools}."
+                _("{tool} is switched off here.", tool=TOOLS[request.tool].title),
+                _("There is {tools}.", tools=tools),
             )
-        locked = settings.quantization or self._quantization
-        if settings.quantization_locked and request.quantization != locked:
-            raise Refused(f"`quantization` is always {locked} here.", "Ask without it.")
         if request.count > settings.max_count:
             raise Refused(
-                f"`count` is {request.count}, and {settings.max_count} at most is allowed here.",
-                "Ask for fewer.",
+                _(
+                    "`count` is {count}, and {most} at most is allowed here.",
+                    count=number(request.count),
+                    most=number(settings.max_count),
+                ),
+                _("Ask for fewer."),
             )
         # its steps were checked when it was made, but a setting may have changed since
         if request.num_inference_steps > settings.max_steps:
             raise Refused(
-                f"These are {request.num_inference_steps} steps, and {settings.max_steps} at most"
-                " are allowed here.",
-                "Ask for fewer.",
+                _(
+                    "These are {steps} steps, and {most} at most are allowed here.",
+                    steps=number(request.num_inference_steps),
+                    most=number(settings.max_steps),
+                ),
+                _("Ask for fewer."),
             )
         if request.width is not None and request.height is not None:
             width, height = self._family.pixels(settings.max_size)
             if request.width * request.height > width * height:
                 raise Refused(
-                    f"{request.width}×{request.height} pixels are more than is allowed here.",
-                    f"Choose `size:{settings.max_size}`.",
+                    _(
+                        "{width}×{height} pixels are more than is allowed here.",
+                        width=number(request.width),
+                        height=number(request.height),
+                    ),
+                    _("Choose `size:{size}`.", size=settings.max_size),
                 )
+
+    def _check_quantizations(self, request: Request, settings: ServerSettings) -> None:
+        locked = self._quantization_of(settings)
+        asked = {each.quantization for each in variations(request)}
+        if not settings.quantization_locked or asked == {locked}:
+            return
+        if len(asked) > 1:
+            advice = _("So there is nothing to compare it with.")
+        else:
+            advice = _("Ask without it.")
+        raise Refused(_("`quantization` is always {locked} here.", locked=locked), advice)
 
     async def _check_words(self, request: Request, settings: ServerSettings) -> None:
         lists = settings.blocked_words, settings.blocked_patterns
-        if not any(lists) or not request.prompt:
+        if not any(lists):
             return
-        # in a thread: patterns can be made up to take a second
-        if await asyncio.to_thread(self._find, lists, request.prompt) is not None:
-            # not which one: that would be a way to read the list
-            raise Refused("The prompt holds something that is not allowed here.", "Reword it.")
+        sought = request.region.words if request.region is not None else None
+        for text in filter(None, (request.prompt, sought)):
+            # in a thread: patterns can be made up to take a second
+            if await asyncio.to_thread(self._find, lists, text) is not None:
+                # not which one: that would be a way to read the list
+                raise Refused(
+                    _("The prompt holds something that is not allowed here."), _("Reword it.")
+                )
 
     def _find(self, lists: tuple[tuple[str, ...], tuple[str, ...]], prompt: str) -> str | None:
         blocklist = self._blocklists.get(lists)
@@ -219,24 +294,30 @@ class Policy:
             blocklist = self._blocklists[lists] = Blocklist(*lists)
         return blocklist.find(prompt)
 
+    def _quantization_of(self, settings: ServerSettings) -> Quantization:
+        return settings.quantization or self._quantization
+
     async def _check_seconds(self, visit: Visit, settings: ServerSettings, factor: float) -> None:
         """Look at the last 24 hours, and at what waits already."""
-        if visit.guild_id is None:
-            return
-        for whose, limit, user_id in (
-            ("You have", settings.seconds_per_member * factor, visit.user_id),
-            ("This server has", float(settings.seconds_per_server), None),
+        mine, ours = seconds_limits(settings, factor)
+        for used_up, limit, user_id in (
+            (YOURS_USED_UP, mine, visit.user_id),
+            (SERVERS_USED_UP, ours, None),
         ):
-            if not limit or math.isinf(limit):
+            if math.isinf(limit):
                 continue
-            usage = await self._storage.usage(self._clock() - DAY, visit.guild_id, user_id)
-            over = sum(seconds for _, seconds in usage) - limit
-            over += self._pending(visit.guild_id, user_id)
-            if over >= 0:
-                raise Refused(
-                    f"{whose} used up the time on the GPU for 24 hours, {format_wait(limit)}.",
-                    _when_free(usage, over),
-                )
+            spent = await self._spent(visit.guild_id, user_id, limit)
+            if spent is not None and not spent.left:
+                raise Refused(_(used_up, time=format_wait(limit)), spent.when_free())
+
+    async def _spent(self, guild_id: int | None, user_id: int | None, limit: float) -> Spent | None:
+        if guild_id is None:
+            return None
+        return Spent(
+            usage=await self._storage.usage(self._clock() - DAY, guild_id, user_id),
+            pending=self._pending(guild_id, user_id),
+            limit=limit,
+        )
 
     def _check_cooldown(
         self, visit: Visit, settings: ServerSettings, factor: float
@@ -244,26 +325,13 @@ class Policy:
         """Note the time of a visit, and return that of the one before."""
         if visit.guild_id is None or not settings.cooldown:
             return None
-        # who has twice the limits waits half as long
-        cooldown = settings.cooldown / factor
-        now, who = self._clock(), (visit.guild_id, visit.user_id)
-        before = self._last.get(who)
-        left = 0.0 if before is None else before + cooldown - now
-        if 0 < left <= cooldown:
+        cooldown, who = cooldown_of(settings, factor), (visit.guild_id, visit.user_id)
+        if left := self._cooldowns.left(who, cooldown):
             raise Refused(
-                f"Here {format_wait(cooldown)} pass between two requests.",
-                f"Please wait {format_wait(left)}.",
+                _("Here {time} pass between two requests.", time=format_wait(cooldown)),
+                _("Please wait {time}.", time=format_wait(left)),
             )
-        self._last = {w: at for w, at in self._last.items() if now - at < LONGEST_COOLDOWN}
-        self._last[who] = now
-        return before
-
-    def _forget_visit(self, visit: Visit, before: float | None) -> None:
-        if visit.guild_id is None:
-            return
-        self._last.pop((visit.guild_id, visit.user_id), None)
-        if before is not None:
-            self._last[visit.guild_id, visit.user_id] = before
+        return self._cooldowns.note(who)
 
     def _bounded(self, request: Request, settings: ServerSettings) -> Request:
         """Return a request that does not take after a large image more than is allowed."""
@@ -272,21 +340,21 @@ class Policy:
         return replace(request, max_pixels=math.prod(self._family.pixels(settings.max_size)))
 
 
-def _factor(visit: Visit, settings: ServerSettings) -> float:
-    """Return how many times the limits a member has, by the best of their roles."""
-    factors = [settings.role_factors[r] for r in visit.role_ids if r in settings.role_factors]
-    if not factors:
-        return 1.0
-    return math.inf if 0 in factors else max(factors)
-
-
-def _when_free(usage: list[tuple[float, float]], over: float) -> str:
-    """Return from when on there are seconds again: when enough of them are a day old."""
-    for ended_at, seconds in usage:
-        over -= seconds
-        if over < 0:
-            return f"There are some again <t:{ended_at + DAY:.0f}:R>."
-    return "Please wait until what you have asked for is done."
+def _banned(ban: Ban) -> str:
+    """Return that somebody is banned, until when and why, as far as that was said."""
+    reason = ban.reason.rstrip(".")
+    if ban.until is None:
+        if not reason:
+            return _("You may not use the bot in this server.")
+        return _("You may not use the bot in this server: {reason}.", reason=reason)
+    until = f"<t:{ban.until:.0f}:f>"
+    if not reason:
+        return _("You may not use the bot in this server until {until}.", until=until)
+    return _(
+        "You may not use the bot in this server until {until}: {reason}.",
+        until=until,
+        reason=reason,
+    )
 
 
 def _first(ids: Iterable[int], among: Collection[int]) -> int | None:
@@ -295,11 +363,7 @@ def _first(ids: Iterable[int], among: Collection[int]) -> int | None:
 
 def _named(sign: str, ids: tuple[int, ...]) -> str:
     """Return channels or roles as mentions, not more of them than a sentence takes."""
-    named = " or ".join(f"<{sign}{each}>" for each in ids[:MOST_NAMED])
-    more = len(ids) - MOST_NAMED
-    return named if more <= 0 else f"{named}, or {counted(more, 'other')}"
-
-
-def _joined(words: tuple[str, ...]) -> str:
-    *most, last = words
-    return f"{', '.join(most)} or {last}" if most else last
+    named = [f"<{sign}{each}>" for each in ids[:MOST_NAMED]]
+    if (more := len(ids) - MOST_NAMED) > 0:
+        named.append(counted("{n} other", "{n} others", more))
+    return listed(named, "or")

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from bot.i18n import ENGLISH
 from bot.inference.tools import TOOLS
-from bot.inference.types import Request
+from bot.inference.types import Cell, MemoryStats, Request, Result, Weights
 
 # "interrupted" is only in rows of earlier versions: a restart no longer ends a job
 JobState = Literal["queued", "running", "made", "delivered", "failed", "cancelled", "interrupted"]
@@ -33,7 +33,8 @@ class Look:
     `verdict` is what becomes of pictures that the classifier takes for unsafe with a probability
     of `threshold` or more. The archive is a channel that gets a copy of what is public, but of
     what was made where it is `age_restricted` only if it is so itself. `tools` are those that were
-    on there: only what they make of a picture is offered. The words are in `language`.
+    on there: only what they make of a picture is offered, and that quantizations are compared only
+    if the choice is `free`. The words are in `language`.
     """
 
     memory_line: MemoryLine = "full"
@@ -45,6 +46,7 @@ class Look:
     archive_channel_id: int | None = None
     age_restricted: bool = False
     tools: tuple[str, ...] = tuple(TOOLS)
+    free: bool = True
     language: str = ENGLISH
 
     @classmethod
@@ -109,6 +111,34 @@ class Job:
     nonce: str | None = None
     parents: tuple[int, ...] = ()
     repeats: int | None = None
+
+    @property
+    def language(self) -> str:
+        """The language in which its member is told of it."""
+        return self.origin.look.language
+
+
+def result_of(
+    outcome: Mapping[str, Any], images: Sequence[bytes] = (), control_image: bytes | None = None
+) -> Result:
+    """Return the result that the outcome of a job tells of, with its pictures where they matter."""
+    weights = Weights(**outcome["memory"]["weights"])
+    return Result(
+        images=tuple(images),
+        seeds=tuple(outcome["seeds"]),
+        size=tuple(outcome["size"]),
+        seconds=outcome["seconds"],
+        memory=MemoryStats(**outcome["memory"] | {"weights": weights}),
+        quantization=outcome["quantization"],
+        control_image=control_image,
+        fallback_reason=outcome["fallback_reason"],
+        reused=tuple(outcome["reused"]),
+        notes=tuple(outcome["notes"]),
+        # rows of earlier versions know none of these
+        made_with=outcome.get("made_with", {}),
+        unsafe=tuple(outcome.get("unsafe", ())),
+        cells=tuple(Cell(**cell) for cell in outcome.get("cells", ())),
+    )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -6,27 +6,53 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import log10
+from typing import Literal
 
 import numpy as np
 from PIL import Image
 
 from bot.errors import JobError, StorageError, UnusableImage
+from bot.i18n import N_, _, listed, number
 from bot.inference.images import flatten, open_image
 from bot.inference.types import Result
 from bot.records import Job
 from bot.storage import Storage
 
 NAMES = {
-    "model": "the model",
-    "weights": "the weights",
-    "transformer": "the transformer",
-    "revision": "the model's revision",
-    "kernel": "the kernel",
-    "dtype": "the precision",
-    "device": "the device",
-    "bot": "the bot's version",
+    "model": N_("the model"),
+    "weights": N_("the weights"),
+    "transformer": N_("the transformer"),
+    "revision": N_("the model's revision"),
+    "kernel": N_("the kernel"),
+    "dtype": N_("the precision"),
+    "device": N_("the device"),
+    "bot": N_("the bot's version"),
 }
 """What people read of what decides over the pixels; libraries go by their own names."""
+
+Cause = Literal["changed", "same", "unknown"]
+
+OTHER_SIZE: Mapping[Cause, str] = {
+    "changed": N_("This repeats job {job}, but in another size; what has changed is {changes}."),
+    "same": N_("This repeats job {job}, but in another size, though it was made with the same."),
+    "unknown": N_(
+        "This repeats job {job}, but in another size; what it was made with was not noted then."
+    ),
+}
+OTHER_PIXELS: Mapping[Cause, str] = {
+    "changed": N_(
+        "This repeats job {job}, and its pixels differ by {mean} of 255 on average, {largest} at"
+        " most (PSNR {psnr} dB); what has changed is {changes}."
+    ),
+    "same": N_(
+        "This repeats job {job}, and its pixels differ by {mean} of 255 on average, {largest} at"
+        " most (PSNR {psnr} dB), though it was made with the same."
+    ),
+    "unknown": N_(
+        "This repeats job {job}, and its pixels differ by {mean} of 255 on average, {largest} at"
+        " most (PSNR {psnr} dB); what it was made with was not noted then."
+    ),
+}
 
 BAND = 64
 """Rows that are compared at a time: all of a large picture would take gigabytes."""
@@ -47,26 +73,29 @@ async def agreement(storage: Storage, job: Job, result: Result) -> str:
     try:
         earlier = await storage.job(job.repeats)
     except JobError:
-        return f"This repeats job {job.repeats}, which is not kept any more."
-    name = f"job {earlier.id}"
+        return _("This repeats job {job}, which is not kept any more.", job=job.repeats)
     if earlier.outcome is None:
-        return f"This repeats {name}, which made no pictures."
+        return _("This repeats job {job}, which made no pictures.", job=earlier.id)
     if not await storage.archive.has_pictures(earlier.id):
-        return f"This repeats {name}, whose pictures are not kept any more."
+        return _("This repeats job {job}, whose pictures are not kept any more.", job=earlier.id)
     try:
         before = (await storage.result(earlier)).images
         differences = await asyncio.to_thread(_compare_all, before, result.images)
     except (JobError, StorageError, UnusableImage):
-        return f"This repeats {name}, whose pictures cannot be read any more."
+        return _("This repeats job {job}, whose pictures cannot be read any more.", job=earlier.id)
+    cause, changes = _why(earlier.outcome, result)
     if differences is None:
-        return f"This repeats {name}, but in another size{_why(earlier.outcome, result)}."
+        return _(OTHER_SIZE[cause], job=earlier.id, changes=listed(changes))
     worst = max(differences, key=lambda each: each.mean)
     if not any(each.largest for each in differences):
-        return f"The pixels are the same as in {name}."
-    return (
-        f"This repeats {name}, and its pixels differ by {worst.mean:.2g} of 255 on average,"
-        f" {max(each.largest for each in differences)} at most"
-        f" (PSNR {worst.psnr:.1f} dB){_why(earlier.outcome, result)}."
+        return _("The pixels are the same as in job {job}.", job=earlier.id)
+    return _(
+        OTHER_PIXELS[cause],
+        job=earlier.id,
+        mean=number(float(f"{worst.mean:.2g}")),
+        largest=max(each.largest for each in differences),
+        psnr=number(worst.psnr, 1),
+        changes=listed(changes),
     )
 
 
@@ -103,23 +132,23 @@ def _distances(old: Image.Image, new: Image.Image, top: int) -> np.ndarray:
     return np.bincount((np.maximum(*pixels) - np.minimum(*pixels)).ravel(), minlength=256)
 
 
-def _why(outcome: Mapping[str, object], result: Result) -> str:
-    """Return what was otherwise when the earlier pictures were made, as the end of a sentence."""
+def _why(outcome: Mapping[str, object], result: Result) -> tuple[Cause, list[str]]:
+    """Return whether anything was otherwise when the earlier pictures were made, and what."""
     before = outcome.get("made_with")
     if not isinstance(before, Mapping) or not before:
-        return "; what it was made with was not noted then"
+        return "unknown", []
     changed = []
     if outcome["quantization"] != result.quantization:
-        changed.append(f"the quantization ({outcome['quantization']}, now {result.quantization})")
+        changed.append(
+            _(
+                "the quantization ({old}, now {new})",
+                old=outcome["quantization"],
+                new=result.quantization,
+            )
+        )
     for name in dict.fromkeys((*before, *result.made_with)):
-        old, new = before.get(name, "unknown"), result.made_with.get(name, "unknown")
+        old, new = before.get(name, _("unknown")), result.made_with.get(name, _("unknown"))
         if old != new:
-            changed.append(f"{NAMES.get(name, name)} ({old}, now {new})")
-    if not changed:
-        return ", though it was made with the same"
-    return f"; what has changed is {_listed(changed)}"
-
-
-def _listed(parts: Sequence[str]) -> str:
-    *most, last = parts
-    return f"{', '.join(most)} and {last}" if most else last
+            what = _(NAMES.get(name, name))
+            changed.append(_("{what} ({old}, now {new})", what=what, old=old, new=new))
+    return ("changed", changed) if changed else ("same", [])

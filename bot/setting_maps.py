@@ -11,8 +11,9 @@ from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any
 
+from bot.i18n import _, number
 from bot.inference.tools import TOOLS, Span
-from bot.setting_kinds import EMPTY, MOST, is_id, refused
+from bot.setting_kinds import EMPTY, MOST, at_most, is_id, refused
 
 DECIMALS = 6
 """Of numbers, as they are typed and kept."""
@@ -30,6 +31,8 @@ BAN = re.compile(
 )
 SECONDS = {"m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 """Of the units of a ban's length; days where none is named."""
+LONGEST_REASON = 200
+"""Characters."""
 IN_REASON = re.compile(r"<@|\d{15}")
 """What would be taken for the next member."""
 
@@ -44,7 +47,10 @@ class PerTool:
     @property
     def hint(self) -> str:
         example = "dev 20, fill 25" if self.whole else "dev 3.5, fill 30"
-        return f"tools with numbers, as `{example}`; `none` for what the models recommend"
+        return _(
+            "tools with numbers, as `{example}`; `none` for what the models recommend",
+            example=example,
+        )
 
     def parse(self, text: str) -> Mapping[str, float]:
         if text.strip().lower() in EMPTY:
@@ -52,19 +58,19 @@ class PerTool:
         pairs = [part.replace("=", " ").split() for part in _parts(text.lower())]
         if any(len(pair) != 2 for pair in pairs):
             raise refused(text, self.hint)
-        return self.load({name: _number(number, self.whole) for name, number in pairs})
+        return self.load({name: _read(typed, self.whole) for name, typed in pairs})
 
     def load(self, value: Any) -> Mapping[str, float]:
         if not isinstance(value, Mapping):
             raise refused(value, self.hint)
         numbers: dict[str, float] = {}
-        for name, number in value.items():
+        for name, given in value.items():
             span = self.spans(name) if name in TOOLS else None
             if span is None:
                 raise refused(name, self.hint)
-            if not _is_number(number) or (self.whole and not isinstance(number, int)):
-                raise refused(number, self.hint)
-            numbers[name] = number if self.whole else round(float(number), DECIMALS)
+            if not _is_number(given) or (self.whole and not isinstance(given, int)):
+                raise refused(given, self.hint)
+            numbers[name] = given if self.whole else round(float(given), DECIMALS)
             span.choose(name, numbers[name])  # type: ignore[arg-type]
         return MappingProxyType(numbers)
 
@@ -72,20 +78,20 @@ class PerTool:
         return dict(value)
 
     def show(self, value: Mapping[str, float]) -> str:
-        return self._typed(value) or "as recommended"
+        shown = ", ".join(f"{name} {number(each)}" for name, each in value.items())
+        return shown or _("as recommended")
 
     def edit(self, value: Mapping[str, float]) -> str:
-        return self._typed(value) or "none"
-
-    def _typed(self, value: Mapping[str, float]) -> str:
-        return ", ".join(f"{name} {_typed(number)}" for name, number in value.items())
+        return ", ".join(f"{name} {_typed(each)}" for name, each in value.items()) or "none"
 
 
 @dataclass(frozen=True, slots=True)
 class RoleFactors:
     """How many times the limits a role has; 0 for none at all."""
 
-    hint = "roles with factors, as `@artists 3, @staff 0` (0 lifts the limits), or `none`"
+    @property
+    def hint(self) -> str:
+        return _("roles with factors, as `@artists 3, @staff 0` (0 lifts the limits), or `none`")
 
     def parse(self, text: str) -> Mapping[int, float]:
         if text.strip().lower() in EMPTY:
@@ -95,7 +101,7 @@ class RoleFactors:
             match = FACTOR.fullmatch(part)
             if match is None:
                 raise refused(part, self.hint)
-            factors[match[1] or match[2]] = _number(match[3], whole=False)
+            factors[match[1] or match[2]] = _read(match[3], whole=False)
         return self.load(factors)
 
     def load(self, value: Any) -> Mapping[int, float]:
@@ -103,13 +109,15 @@ class RoleFactors:
             raise refused(value, self.hint)
         factors: dict[int, float] = {}
         for role, factor in value.items():
-            number = _id(role)
+            role_id = _id(role)
             # next to none is no factor, but 0 is: it must not come of rounding
             fits = _is_number(factor) and (factor == 0 or 0.01 <= factor <= 100)
-            if number is None or not fits:
-                advice = f"{self.hint}, each factor 0 or from 0.01 to 100"
+            if role_id is None or not fits:
+                # as it is typed, in all languages
+                span = {"low": "0.01", "high": "100"}
+                advice = _("{hint}, each factor 0 or from {low} to {high}", hint=self.hint, **span)
                 raise refused(f"{role} {factor}", advice)
-            factors[number] = round(float(factor), DECIMALS)
+            factors[role_id] = round(float(factor), DECIMALS)
         return MappingProxyType(factors)
 
     def dump(self, value: Mapping[int, float]) -> dict[str, float]:
@@ -117,10 +125,10 @@ class RoleFactors:
 
     def show(self, value: Mapping[int, float]) -> str:
         shown = (
-            f"<@&{role}> " + (f"×{_typed(factor)}" if factor else "no limits")
+            f"<@&{role}> " + (f"×{number(factor)}" if factor else _("no limits"))
             for role, factor in value.items()
         )
-        return ", ".join(shown) or "none"
+        return ", ".join(shown) or _("none")
 
     def edit(self, value: Mapping[int, float]) -> str:
         return ", ".join(f"<@&{role}> {_typed(each)}" for role, each in value.items()) or "none"
@@ -138,10 +146,13 @@ class Ban:
 class Bans:
     """The members who may not use the bot. Bans end at full minutes, and are edited in UTC."""
 
-    hint = (
-        "members with commas between them, each with days or a date and a reason if you like, as"
-        " `@someone 7 spam, @other until 2030-12-31 18:00`; or `none`"
-    )
+    @property
+    def hint(self) -> str:
+        return _(
+            "members with commas between them, each with days or a date and a reason if you like,"
+            " as `{example}`; or `none`",
+            example="@someone 7 spam, @other until 2030-12-31 18:00",
+        )
 
     def parse(self, text: str) -> Mapping[int, Ban]:
         if text.strip().lower() in EMPTY:
@@ -163,26 +174,33 @@ class Bans:
         try:
             return datetime.fromisoformat(match["until"]).replace(tzinfo=UTC).timestamp()
         except ValueError:
-            raise refused(match["until"], "a date, as 2030-12-31 or 2030-12-31 18:00") from None
+            hint = _("a date, as {day} or {time}", day="2030-12-31", time="2030-12-31 18:00")
+            raise refused(match["until"], hint) from None
 
     def load(self, value: Any) -> Mapping[int, Ban]:
         if not isinstance(value, Mapping) or len(value) > MOST:
-            raise refused(value, f"{self.hint}, {MOST} at most")
+            raise refused(value, at_most(self.hint))
         bans = {}
         for member, ban in value.items():
-            number = _id(member)
+            member_id = _id(member)
             ban = asdict(ban) if isinstance(ban, Ban) else ban
-            if number is None or not isinstance(ban, Mapping) or set(ban) - {"reason", "until"}:
+            if member_id is None or not isinstance(ban, Mapping) or set(ban) - {"reason", "until"}:
                 raise refused(member, self.hint)
-            bans[number] = self._ban(ban.get("reason", ""), ban.get("until"))
+            bans[member_id] = self._ban(ban.get("reason", ""), ban.get("until"))
         return MappingProxyType(bans)
 
     def _ban(self, reason: Any, until: Any) -> Ban:
         # as `<t:…>` shows it, until the year 5138
         if until is not None and not (_is_number(until) and 0 <= until < 1e11):
-            raise refused(until, "seconds since 1970")
-        if not isinstance(reason, str) or len(reason) > 200 or IN_REASON.search(reason):
-            raise refused(reason, "a reason of 200 characters at most, without members or ids")
+            raise refused(until, _("seconds since 1970"))
+        if not isinstance(reason, str) or len(reason) > LONGEST_REASON or IN_REASON.search(reason):
+            raise refused(
+                reason,
+                _(
+                    "a reason of {most} characters at most, without members or ids",
+                    most=number(LONGEST_REASON),
+                ),
+            )
         return Ban(
             reason=" ".join(reason.split()).strip(" ,:"),
             until=None if until is None else math.ceil(until / 60) * 60.0,
@@ -194,9 +212,13 @@ class Bans:
     def show(self, value: Mapping[int, Ban]) -> str:
         shown = []
         for member, ban in value.items():
-            end = "" if ban.until is None else f" until <t:{ban.until:.0f}:f>"
-            shown.append(f"<@{member}>{end}" + (f": {ban.reason}" if ban.reason else ""))
-        return "; ".join(shown) or "none"
+            said = f"<@{member}>"
+            if ban.until is not None:
+                said = _("{member} until {time}", member=said, time=f"<t:{ban.until:.0f}:f>")
+            if ban.reason:
+                said = _("{ban}: {reason}", ban=said, reason=ban.reason)
+            shown.append(said)
+        return "; ".join(shown) or _("none")
 
     def edit(self, value: Mapping[int, Ban]) -> str:
         lines = []
@@ -222,11 +244,11 @@ def _is_number(value: Any) -> bool:
     return type(value) in (int, float) and abs(value) < 1e12
 
 
-def _typed(number: float) -> str:
-    return f"{number:.{DECIMALS}f}".rstrip("0").rstrip(".")
+def _typed(value: float) -> str:
+    return f"{value:.{DECIMALS}f}".rstrip("0").rstrip(".")
 
 
-def _number(text: str, whole: bool) -> Any:
+def _read(text: str, whole: bool) -> Any:
     pattern = r"\d{1,9}" if whole else r"\d{1,9}(\.\d{1,6})?"
     if not re.fullmatch(pattern, text):
         return text  # `load` says what is wrong with it

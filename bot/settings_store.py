@@ -14,6 +14,7 @@ from typing import Any
 
 from bot.database import Database
 from bot.errors import RequestError
+from bot.i18n import ENGLISH, _, counted, number, speaking
 from bot.setting_kinds import is_id
 from bot.settings import DEFAULTS, KEYS, ServerSettings, key_of
 
@@ -195,7 +196,8 @@ def _loaded(key: str, text: str) -> Any:
         _log.warning("there is a setting %s, which this version does not know", key)
         return None
     try:
-        return KEYS[key].kind.load(json.loads(text))
+        with speaking(ENGLISH):  # to the log
+            return KEYS[key].kind.load(json.loads(text))
     except (RequestError, ValueError) as error:  # another version wrote it
         _log.warning("the setting %s has a value that it does not take: %s", key, error)
         return None
@@ -204,8 +206,15 @@ def _loaded(key: str, text: str) -> Any:
 def _check_number(channels: Collection[int]) -> None:
     if len(channels) > MOST_CHANNELS:
         raise RequestError(
-            f"{len(channels)} channels would have settings of their own.",
-            f"{MOST_CHANNELS} at most may: set what they share for their categories.",
+            counted(
+                "{n} channel would have settings of its own.",
+                "{n} channels would have settings of their own.",
+                len(channels),
+            ),
+            _(
+                "{most} at most may: set what they share for their categories.",
+                most=number(MOST_CHANNELS),
+            ),
         )
 
 
@@ -225,13 +234,16 @@ def _checked(channel_id: int, values: Values) -> dict[str, Any]:
         key = key_of(name)
         if channel_id != WHOLE_SERVER and not key.per_channel:
             raise RequestError(
-                f"`{name}` holds for the whole server.", "Set it without naming a channel."
+                _("`{name}` holds for the whole server.", name=name),
+                _("Set it without naming a channel."),
             )
         try:
             checked[name] = None if value is None else key.kind.load(value)
         except RequestError as error:
             problem, advice = error.args
-            raise RequestError(f"`{name}`: {problem}", advice) from None
+            raise RequestError(
+                _("`{name}`: {problem}", name=name, problem=problem), advice
+            ) from None
     return checked
 
 
@@ -241,18 +253,19 @@ def _dumped(values: Values) -> dict[str, Any]:
 
 def _read_export(exported: Any) -> dict[int, dict[str, Any]]:
     """Return settings by channel; raise RequestError for what `export` does not write."""
-    advice = "Use a file that `/settings export` has written."
+    advice = _("Use a file that `/settings export` has written.")
     if not isinstance(exported, Mapping) or exported.get("format") != FORMAT:
-        raise RequestError("This is no file of settings.", advice)
+        raise RequestError(_("This is no file of settings."), advice)
     server, channels = exported.get("server"), exported.get("channels")
     if not isinstance(server, Mapping) or not isinstance(channels, Mapping):
-        raise RequestError("This file of settings is not whole.", advice)
+        raise RequestError(_("This file of settings is not whole."), advice)
     wanted = {WHOLE_SERVER: _checked(WHOLE_SERVER, server)}
     for channel_id, values in channels.items():
         if not (channel_id.isdecimal() and len(channel_id) < 20 and is_id(int(channel_id))):
-            raise RequestError(f"`{channel_id[:60].replace('`', chr(39))}` is no channel.", advice)
+            shown = channel_id[:60].replace("`", "'")
+            raise RequestError(_("`{value}` is no channel.", value=shown), advice)
         if not isinstance(values, Mapping):
-            raise RequestError("This file of settings is not whole.", advice)
+            raise RequestError(_("This file of settings is not whole."), advice)
         wanted[int(channel_id)] = _checked(int(channel_id), values)
     _check_number(wanted.keys() - {WHOLE_SERVER})
     return wanted

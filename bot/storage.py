@@ -21,16 +21,26 @@ from bot.departures import Departures
 from bot.disposal import Disposal
 from bot.errors import JobError
 from bot.files import input_path, sentences, write_files, write_inputs
-from bot.inference.types import Adjustment, MemoryStats, Request, Result, Weights
+from bot.i18n import N_, _
+from bot.inference.types import Adjustment, Request, Result
 from bot.personal import PersonalData
-from bot.records import SELECT_JOBS, Draft, Job, Origin, StoredImage, read_draft, read_job
+from bot.records import (
+    SELECT_JOBS,
+    Draft,
+    Job,
+    Origin,
+    StoredImage,
+    read_draft,
+    read_job,
+    result_of,
+)
 from bot.settings_store import WHOLE_SERVER, SettingsStore
 
 END_JOB = """UPDATE jobs SET state = ?, error = ?, finished_at = coalesce(finished_at, ?)
     WHERE id = ?"""
 """What was made was finished then, however late it turns out that nobody gets it."""
 
-UNKNOWN = "This job is not known any more."
+UNKNOWN = N_("This job is not known any more.")
 
 RECORD_USAGE = """INSERT INTO usage (user_id, guild_id, ended_at, seconds)
     SELECT user_id, guild_id, finished_at, max(0, finished_at - started_at)
@@ -104,7 +114,7 @@ class Storage:
         """Return a job; raise JobError if there is none of that id."""
         rows = await self._database.rows(f"{SELECT_JOBS} WHERE id = ?", job_id)
         if not rows:
-            raise JobError(UNKNOWN)
+            raise JobError(_(UNKNOWN))
         return read_job(rows[0])
 
     async def unfinished_jobs(self) -> list[Job]:
@@ -174,6 +184,7 @@ class Storage:
             "notes": result.notes,
             "made_with": dict(result.made_with),
             "unsafe": result.unsafe,
+            "cells": [asdict(cell) for cell in result.cells],
         }
 
         def write() -> list[str]:
@@ -239,32 +250,16 @@ class Storage:
         Raises StorageError if a file has gone, JobError if the job itself has.
         """
         assert job.outcome is not None
-        outcome = job.outcome
         paths = [image.path for image in await self.images(job.id)]
         rows = await self._database.rows("SELECT control_path FROM jobs WHERE id = ?", job.id)
         if not rows:
-            raise JobError(UNKNOWN)
+            raise JobError(_(UNKNOWN))
         control_path = rows[0]["control_path"]
         if control_path is not None:
             paths.append(self._folder / control_path)
         contents = await self._read_files(paths)
         control_image = contents.pop() if control_path is not None else None
-        weights = Weights(**outcome["memory"]["weights"])
-        return Result(
-            images=tuple(contents),
-            seeds=tuple(outcome["seeds"]),
-            size=tuple(outcome["size"]),
-            seconds=outcome["seconds"],
-            memory=MemoryStats(**outcome["memory"] | {"weights": weights}),
-            quantization=outcome["quantization"],
-            control_image=control_image,
-            fallback_reason=outcome["fallback_reason"],
-            reused=tuple(outcome["reused"]),
-            notes=tuple(outcome["notes"]),
-            # rows of earlier versions know neither
-            made_with=outcome.get("made_with", {}),
-            unsafe=tuple(outcome.get("unsafe", ())),
-        )
+        return result_of(job.outcome, contents, control_image)
 
     async def mark_delivered(self, job_id: int) -> None:
         """Record that the member has the pictures of a job."""
@@ -320,7 +315,7 @@ class Storage:
         """Return a draft; raise JobError if there is none of that id."""
         rows = await self._database.rows("SELECT * FROM drafts WHERE id = ?", draft_id)
         if not rows:
-            raise JobError("This preview has expired. Please send the command once more.")
+            raise JobError(_("This preview has expired. Please send the command once more."))
         return read_draft(rows[0])
 
     async def drafts_before(self, created_at: float) -> list[Draft]:

@@ -23,11 +23,18 @@ class Thumbnail:
 
 
 async def thumbnails(
-    storage: Storage, job: Job, *, side: int, at_most: int
+    storage: Storage, job: Job, *, side: int, at_most: int, only: int | None = None
 ) -> tuple[Thumbnail, ...]:
-    """Return the first pictures of a job that may be seen and are there, `side` pixels long."""
+    """Return the first pictures of a job that may be seen and are there, `side` pixels long.
+
+    `only` is the position of a single one that is wanted.
+    """
     unsafe = hidden(job)
-    images = [each for each in await storage.images(job.id) if each.position not in unsafe]
+    images = [
+        each
+        for each in await storage.images(job.id)
+        if each.position not in unsafe and only in (None, each.position)
+    ]
     files = [(each.position, each.path) for each in images]
     return await asyncio.to_thread(_drawn, job, files, side, at_most)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -10,11 +11,13 @@ from dataclasses import dataclass
 
 from bot.errors import JobError
 from bot.forecasts import Forecasts
+from bot.i18n import _, counted, number
 from bot.inference.residency import model_of
-from bot.inference.types import Progress, Result
-from bot.records import Job, Origin
+from bot.inference.sweeps import variations
+from bot.inference.types import Progress, Request, Result
+from bot.records import Job, Origin, result_of
 from bot.scheduling import Scheduler, Waiting
-from bot.units import counted, format_wait
+from bot.units import format_wait
 
 UNKNOWN = 5.0
 """Seconds that a job counts with for its turn, as long as nothing like it has been done here."""
@@ -27,7 +30,10 @@ WINDOW = 3600.0
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Limits:
-    """How many jobs may wait, of one member and in one server; infinity is no limit."""
+    """How many jobs may wait, of one member and in one server; infinity is no limit.
+
+    A sweep counts as many times as it has cells.
+    """
 
     member: float = 20
     server: float = 200
@@ -69,37 +75,51 @@ class Turns:
         self._of_member: Counter[tuple[int | None, int]] = Counter()
         self._of_server: Counter[int] = Counter()
 
-    def check_room(self, guild_id: int | None, user_id: int, limits: Limits | None = None) -> None:
-        """Raise JobError where too many jobs wait for one more.
+    def check_room(
+        self, guild_id: int | None, user_id: int, limits: Limits | None = None, cells: int = 1
+    ) -> None:
+        """Raise JobError where too many jobs wait for one more, of so many cells.
 
         `limits` are those of who asks, where they are not the usual ones.
         """
         limits = limits or self._limits
-        mine = self._of_member[guild_id, user_id]
+        mine, ours = self.counts(guild_id, user_id)
+        most = limits.member if guild_id is None else min(limits.member, limits.server)
+        if cells > 1 and cells - 1 >= most:
+            raise JobError(
+                _(
+                    "This sweep counts as {cells} jobs, and {most} of yours at most may wait here.",
+                    cells=number(cells),
+                    most=number(math.ceil(most)),
+                )
+            )
+        if mine + cells - 1 >= limits.member:
+            raise JobError(f"{_yours(mine, cells)} {self._when_to_come_back()}")
+        if ours + cells - 1 >= limits.server:
+            raise JobError(f"{_the_servers(ours, cells)} {self._when_to_come_back()}")
+
+    def counts(self, guild_id: int | None, user_id: int) -> tuple[int, int]:
+        """Return how many jobs of a member wait in a server, and how many of all there."""
         ours = 0 if guild_id is None else self._of_server[guild_id]
-        if mine >= limits.member:
-            raise JobError(
-                f"You have {counted(mine, 'job')} waiting already. {self._when_to_come_back()}"
-            )
-        if ours >= limits.server:
-            raise JobError(
-                f"This server has {counted(ours, 'job')} waiting already."
-                f" {self._when_to_come_back()}"
-            )
+        return self._of_member[guild_id, user_id], ours
 
-    def claim(self, origin: Origin, limits: Limits | None = None) -> None:
+    def forecast(self, request: Request) -> float | None:
+        """Return how many seconds a request will take once it runs, None where nothing is known."""
+        return self._forecasts.seconds(request)
+
+    def claim(self, origin: Origin, limits: Limits | None = None, cells: int = 1) -> None:
         """Count a job that is about to wait; raise JobError where there is no room for it."""
-        self.check_room(origin.guild_id, origin.user_id, limits)
-        self._count(origin, 1)
+        self.check_room(origin.guild_id, origin.user_id, limits, cells)
+        self._count(origin, cells)
 
-    def give_up(self, origin: Origin) -> None:
+    def give_up(self, origin: Origin, cells: int = 1) -> None:
         """Take back a claim."""
-        self._count(origin, -1)
+        self._count(origin, -cells)
 
     def enter(self, job: Job, *, claimed: bool = False) -> None:
         """Let a job wait."""
         if not claimed:
-            self._count(job.origin, 1)
+            self._count(job.origin, job.request.cells)
         self.waiting[job.id] = job
         self._scheduler.add(
             Waiting(
@@ -119,7 +139,7 @@ class Turns:
         """Take a job out that waits."""
         self._scheduler.remove(job_id)
         job = self.waiting.pop(job_id)
-        self._count(job.origin, -1)
+        self._count(job.origin, -job.request.cells)
         return job
 
     def begin(self) -> Running:
@@ -127,7 +147,7 @@ class Turns:
         job_id = self._scheduler.take(self.resident, time.time())
         assert job_id is not None
         job = self.waiting.pop(job_id)
-        self._count(job.origin, -1)
+        self._count(job.origin, -job.request.cells)
         self.running[job_id] = Running(job=job, since=time.monotonic())
         return self.running[job_id]
 
@@ -138,13 +158,19 @@ class Turns:
 
     def learn(self, job: Job, result: Result) -> None:
         """Learn from a job how long such jobs take."""
-        self._forecasts.learn(job.request, result.seconds, result.quantization)
+        if not result.cells:
+            self._forecasts.learn(job.request, result.seconds, result.quantization)
+            return
+        for request, cell in zip(variations(job.request), result.cells, strict=True):
+            # the others are spared the reading of the prompt, which a picture by itself is not
+            if "encode" in cell.seconds:
+                self._forecasts.learn(request, cell.seconds, cell.quantization)
 
     def remember(self, made: Iterable[Job], ended: Iterable[Job]) -> None:
         """Learn from jobs of earlier processes how long things take, and who had how much."""
         for job in made:
             assert job.outcome is not None
-            self._forecasts.learn(job.request, job.outcome["seconds"], job.outcome["quantization"])
+            self.learn(job, result_of(job.outcome))
         now = time.time()
         for job in ended:
             assert job.started_at is not None
@@ -180,12 +206,13 @@ class Turns:
             job = waiting[job_id]
             seconds = None if ahead is None else ahead / self._lanes
             yield Place(job=job, position=position, seconds=seconds)
-            own, model = self._forecasts.seconds(job.request), model_of(job.request)
+            own = self._forecasts.seconds(job.request)
+            models = [model_of(each) for each in variations(job.request)]
             if ahead is not None and own is not None:
-                ahead += own + (0 if model in resident else self._forecasts.load_seconds())
+                ahead += own + len({*models} - resident) * self._forecasts.load_seconds()
             else:
                 ahead = None
-            resident = {model}
+            resident = {models[-1]}
 
     def seconds_left(self, run: Running) -> float | None:
         """Return how long a job will still run, by its own steps or by what others took."""
@@ -196,19 +223,50 @@ class Turns:
         return None if seconds is None else max(0.0, seconds - (time.monotonic() - run.since))
 
     def _seconds(self, job: Job) -> float:
-        return self._forecasts.seconds(job.request) or UNKNOWN
+        return sum(self._forecasts.seconds(each) or UNKNOWN for each in variations(job.request))
 
     def _when_to_come_back(self) -> str:
         seconds = next((place.seconds for place in self.near() if place.seconds), None)
         if seconds is None:
-            return "Please come back when one of them is done, or cancel one with `/cancel`."
-        soon = f"The next one begins in about {format_wait(seconds)}"
-        return f"{soon}: please come back then, or cancel one with `/cancel`."
+            return _("Please come back when one of them is done, or cancel one with `/cancel`.")
+        return _(
+            "The next one begins in about {wait}: please come back then, or cancel one with"
+            " `/cancel`.",
+            wait=format_wait(seconds),
+        )
 
     def _count(self, origin: Origin, change: int) -> None:
         self._of_member[origin.guild_id, origin.user_id] += change
         if origin.guild_id is not None:
             self._of_server[origin.guild_id] += change
+
+
+def _yours(waiting: int, cells: int) -> str:
+    if cells == 1:
+        return counted(
+            "You have {n} job waiting already.", "You have {n} jobs waiting already.", waiting
+        )
+    return counted(
+        "You have {n} job waiting already, and this sweep counts as {cells}.",
+        "You have {n} jobs waiting already, and this sweep counts as {cells}.",
+        waiting,
+        cells=number(cells),
+    )
+
+
+def _the_servers(waiting: int, cells: int) -> str:
+    if cells == 1:
+        return counted(
+            "This server has {n} job waiting already.",
+            "This server has {n} jobs waiting already.",
+            waiting,
+        )
+    return counted(
+        "This server has {n} job waiting already, and this sweep counts as {cells}.",
+        "This server has {n} jobs waiting already, and this sweep counts as {cells}.",
+        waiting,
+        cells=number(cells),
+    )
 
 
 def _total(seconds: Sequence[float | None]) -> float | None:

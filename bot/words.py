@@ -18,6 +18,7 @@ from typing import Literal
 import re2
 
 from bot.errors import RequestError
+from bot.i18n import N_, _, counted, number
 
 MAX_ENTRIES = 200
 """Words, and patterns, of one server."""
@@ -34,12 +35,13 @@ PATTERNS_MEMORY = 3 * 2**18
 2,000 characters takes one or two seconds."""
 
 PATTERN_ADVICE = {
-    "invalid perl operator": "Look-around and other extensions of Perl are not supported here.",
-    "invalid escape sequence": "Back references and some other escapes are not supported here.",
-    "invalid repetition size": "Repeat at most 1000 times, counted through all levels.",
-    "pattern too large": "It would need too much memory: repeat less, or block words instead.",
+    "invalid perl operator": N_("Look-around and other extensions of Perl are not supported here."),
+    "invalid escape sequence": N_("Back references and some other escapes are not supported here."),
+    "invalid repetition size": N_("Repeat at most 1000 times, counted through all levels."),
+    "pattern too large": N_("It would need too much memory: repeat less, or block words instead."),
 }
 """What to try, by how RE2's own words begin."""
+OTHER_ADVICE = N_("See github.com/google/re2/wiki/Syntax.")
 
 DEAF_BOUNDARY = re.compile(r"\\b[^\x00-\x7f]|[^\x00-\x7f]\\b")
 
@@ -117,31 +119,52 @@ def normalised(text: str) -> str:
 def check_word(text: str) -> str:
     """Return a word or phrase with single spaces; raise RequestError if it is empty or too long."""
     word = " ".join(text.split())
-    _check_length("word", word)
+    if len(word) > MAX_LENGTH:
+        raise RequestError(
+            counted(
+                "The word has {n} character, but at most {most} are kept.",
+                "The word has {n} characters, but at most {most} are kept.",
+                len(word),
+                most=number(MAX_LENGTH),
+            ),
+            _("Shorten it."),
+        )
     if not _form(word):
-        raise RequestError("The word is empty.", "Write a word or a phrase.")
+        raise RequestError(_("The word is empty."), _("Write a word or a phrase."))
     return word
 
 
 def check_pattern(pattern: str) -> str:
     """Return a pattern as it is; raise RequestError if RE2 cannot search with it at little cost."""
-    _check_length("pattern", pattern)
+    if not pattern.strip():
+        raise RequestError(_("The pattern is empty."), _("Write a pattern."))
+    if len(pattern) > MAX_LENGTH:
+        raise RequestError(
+            counted(
+                "The pattern has {n} character, but at most {most} are kept.",
+                "The pattern has {n} characters, but at most {most} are kept.",
+                len(pattern),
+                most=number(MAX_LENGTH),
+            ),
+            _("Shorten it."),
+        )
     if DEAF_BOUNDARY.search(pattern):
         raise RequestError(
-            "`\\b` knows only the letters a to z, so this pattern would find nothing.",
-            "Leave it out, or block a word instead: words end by the rules of their script.",
+            _("`\\b` knows only the letters a to z, so this pattern would find nothing."),
+            _("Leave it out, or block a word instead: words end by the rules of their script."),
         )
     try:
         compiled = re2.compile(_encoded(pattern), _options(PATTERN_MEMORY))
     except re2.error as error:
         reason = error.args[0].decode(errors="replace")
         kind = reason.partition(":")[0].partition(" -")[0]
-        advice = PATTERN_ADVICE.get(kind, "See github.com/google/re2/wiki/Syntax.")
-        raise RequestError(f"The pattern cannot be used: {reason}.", advice) from error
+        advice = _(PATTERN_ADVICE.get(kind, OTHER_ADVICE))
+        problem = _("The pattern cannot be used: {reason}.", reason=reason)
+        raise RequestError(problem, advice) from error
     if compiled.search(b""):
         raise RequestError(
-            "The pattern fits where there is nothing, and would block every prompt.",
-            "Say what has to be there.",
+            _("The pattern fits where there is nothing, and would block every prompt."),
+            _("Say what has to be there."),
         )
     return pattern
 
@@ -152,8 +175,7 @@ class Blocklist:
     def __init__(self, words: Iterable[str], patterns: Iterable[str]) -> None:
         """Raise RequestError if one cannot be used, or if there are too many together."""
         words, self._patterns = tuple(words), tuple(patterns)
-        _check_number("words", words)
-        _check_number("patterns", self._patterns)
+        _check_number(words, self._patterns)
         self._words = {_form(check_word(word)): word for word in words}
         self._spelled = {_letters(form): word for form, word in self._words.items()}
         self._set = re2.Set.SearchSet(_options(PATTERNS_MEMORY))
@@ -163,8 +185,8 @@ class Blocklist:
             self._set.Compile()
         except re2.error as error:
             raise RequestError(
-                "The patterns of this server would need too much memory together.",
-                "Remove one, or repeat less in them.",
+                _("The patterns of this server would need too much memory together."),
+                _("Remove one, or repeat less in them."),
             ) from error
 
     def find(self, prompt: str) -> str | None:
@@ -196,22 +218,23 @@ class Blocklist:
         return None
 
 
-def _check_length(kind: str, text: str) -> None:
-    if not text.strip():
-        raise RequestError(f"The {kind} is empty.", f"Write a {kind}.")
-    if len(text) > MAX_LENGTH:
-        raise RequestError(
-            f"The {kind} has {len(text)} characters, but at most {MAX_LENGTH} are kept.",
-            "Shorten it.",
+def _check_number(words: tuple[str, ...], patterns: tuple[str, ...]) -> None:
+    if len(words) > MAX_ENTRIES:
+        problem = counted(
+            "There would be {n} word, but a server keeps at most {most}.",
+            "There would be {n} words, but a server keeps at most {most}.",
+            len(words),
+            most=number(MAX_ENTRIES),
         )
-
-
-def _check_number(kind: str, entries: tuple[str, ...]) -> None:
-    if len(entries) > MAX_ENTRIES:
-        raise RequestError(
-            f"There would be {len(entries)} {kind}, but a server keeps at most {MAX_ENTRIES}.",
-            "Remove one first.",
+        raise RequestError(problem, _("Remove one first."))
+    if len(patterns) > MAX_ENTRIES:
+        problem = counted(
+            "There would be {n} pattern, but a server keeps at most {most}.",
+            "There would be {n} patterns, but a server keeps at most {most}.",
+            len(patterns),
+            most=number(MAX_ENTRIES),
         )
+        raise RequestError(problem, _("Remove one first."))
 
 
 def _options(memory: int) -> re2.Options:

@@ -24,6 +24,8 @@ from PIL import Image
 from bot.application import Application, application, worker_options
 from bot.config import Settings
 from bot.inference.executor import Executor, LocalExecutor
+from bot.inference.finder import MaskFinder
+from tests.catalogues import catalogues as catalogues
 
 # As in the worker: several processes compute here, and must not wait for each other by spinning.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -89,9 +91,11 @@ class Scene:
 
 
 @asynccontextmanager
-async def open_scene(settings: Settings, executor: Executor) -> AsyncIterator[Scene]:
+async def open_scene(
+    settings: Settings, executor: Executor, finder: MaskFinder | None = None
+) -> AsyncIterator[Scene]:
     """Start the bot on a simulated server, and fail if it leaves an error that nobody looked at."""
-    async with application(settings, executor) as app:
+    async with application(settings, executor, finder) as app:
         # not simcord.run: its end must come in the context of its start, a fixture's does not
         env = simcord.Env(app.client, settle_timeout=30.0)
         await env.start()
@@ -153,10 +157,19 @@ async def executor() -> AsyncIterator[LocalExecutor]:
         yield executor
 
 
+@pytest.fixture(scope="session")
+async def finder() -> AsyncIterator[MaskFinder]:
+    """What finds words in pictures, with the tiny model, shared by all tests; it starts late."""
+    async with MaskFinder(worker_options(Settings(flux_models="tiny"))) as finder:
+        yield finder
+
+
 @pytest.fixture
-async def scene(settings: Settings, executor: LocalExecutor) -> AsyncIterator[Scene]:
+async def scene(
+    settings: Settings, executor: LocalExecutor, finder: MaskFinder
+) -> AsyncIterator[Scene]:
     """The bot on a simulated server, with the real tiny models."""
-    async with open_scene(settings, executor) as scene:
+    async with open_scene(settings, executor, finder) as scene:
         yield scene
 
 

@@ -22,6 +22,7 @@ def test_values_are_read_and_converted() -> None:
     settings = load_settings(
         {
             "FLUX_MODELS": "tiny",
+            "SEGMENTER": "CIDAS/clipseg-rd16",
             "DEVICE": "cuda:1",
             "GPU_MEMORY_GB": "15.5",
             "QUANTIZATION": "none",
@@ -37,6 +38,7 @@ def test_values_are_read_and_converted() -> None:
     )
     assert settings == Settings(
         flux_models="tiny",
+        segmenter="CIDAS/clipseg-rd16",
         device="cuda:1",
         gpu_memory_gb=15.5,
         quantization="None",
@@ -65,6 +67,7 @@ def test_an_empty_value_is_no_value() -> None:
     ("name", "value"),
     [
         ("FLUX_MODELS", "large"),
+        ("SEGMENTER", "off"),
         ("DEVICE", "gpu"),
         ("GPU_MEMORY_GB", "much"),
         ("GPU_MEMORY_GB", "-1"),

@@ -16,8 +16,11 @@ from bot import ladder as ladder_module
 from bot.cogs._buttons import controls
 from bot.config import Settings
 from bot.delivery import Delivery
+from bot.errors import UnsupportedQuantization
 from bot.events import JobEvent
 from bot.inference.types import Progress, Queued
+from tests.catalogues import Catalogues
+from tests.cogs.messages import gallery, texts
 from tests.conftest import Scene, open_scene
 from tests.doubles import HeldExecutor, result_for
 from tests.test_fitting import photo
@@ -94,6 +97,92 @@ async def test_a_preview_stays_until_the_picture_takes_its_place(
     await held.let_finish(0)
     await held_scene.app.jobs.idle()
     assert [a.filename for a in message.attachments] == ["SPOILER_schnell-1-1.png"]
+
+
+async def test_four_pictures_come_as_one_gallery_in_their_order_and_the_preview_goes(
+    held_scene: Scene, held: HeldExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(delivery_module, "PROGRESS_INTERVAL", 0.0)
+    message = await held_scene.begin(prompt="a *red* circle", count=4, seed=7, spoiler=True)
+    held.events.put_nowait(replace(step(1), preview=b"a sketch"))
+    await drained(held)
+    assert message.embeds
+    await held.let_finish(0)
+    await held_scene.app.jobs.idle()
+    assert (message.content, message.embeds) == ("", [])
+    names = [f"SPOILER_schnell-1-{number}.png" for number in (1, 2, 3, 4)]
+    assert [each.filename for each in message.attachments] == names
+    contents = [await each.read() for each in message.attachments]
+    assert contents == [b"picture %d" % seed for seed in (7, 8, 9, 10)]
+    items = gallery(message)
+    assert [each["media"]["url"] for each in items] == [a.url for a in message.attachments]
+    assert [each["description"] for each in items] == ["a *red* circle"] * 4
+    assert all(each["spoiler"] for each in items)
+    title, facts, footer = texts(message)
+    assert title == "### FLUX.1 schnell\n> a \\*red\\* circle"
+    assert "**Seeds** 7, 8, 9, 10" in facts
+    assert footer == "-# Job 1"
+
+
+async def test_pictures_of_a_gallery_that_are_too_large_have_their_new_names_there(
+    held_scene: Scene, held: HeldExecutor
+) -> None:
+    message = await held_scene.begin(count=2)
+    job = await held_scene.app.storage.job(1)
+    held_scene.env.inject_error("PATCH", WEBHOOK, status=413, code=40005)
+    large = replace(result_for(job.request), images=(photo((2600, 2000)), photo((64, 64))))
+    held.events.put_nowait(large)
+    await held_scene.app.jobs.idle()
+    names = [each.filename for each in message.attachments]
+    assert names == ["schnell-1-1.webp", "schnell-1-2.png"]
+    assert [each["media"]["url"] for each in gallery(message)] == [
+        each.url for each in message.attachments
+    ]
+    assert "**Note** Sent as WebP" in texts(message)[1]
+
+
+async def test_a_gallery_of_which_one_picture_is_left_is_none(
+    held_scene: Scene, held: HeldExecutor
+) -> None:
+    assert held_scene.channel.guild is not None
+    await held_scene.app.storage.settings.change(
+        held_scene.channel.guild.id, 0, {"classifier": "withhold"}, user_id=1
+    )
+    message = await held_scene.begin(count=2)
+    job = await held_scene.app.storage.job(1)
+    held.events.put_nowait(replace(result_for(job.request), unsafe=(0.9, 0.1)))
+    await held_scene.app.jobs.idle()
+    assert [each.filename for each in message.attachments] == ["schnell-1-2.png"]
+    assert message.embeds[0].footer.text == "Job 1"
+
+
+async def test_all_that_is_said_of_a_job_is_in_the_language_of_who_asked(
+    held_scene: Scene,
+    held: HeldExecutor,
+    catalogues: Catalogues,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(delivery_module, "PROGRESS_INTERVAL", 0.0)
+    catalogues.add_quoted("fr")
+    catalogues.give(held_scene.alice, "fr")
+    first = await held_scene.begin(count=2)
+    second = await held_scene.begin()
+    assert "« Waiting: 1 job before this one. »" in (second.embeds[0].description or "")
+    held.events.put_nowait(replace(step(1), preview=b"a sketch"))
+    await drained(held)
+    assert "« Painting »" in (first.embeds[0].description or "")
+    (preview,) = first.attachments
+    assert preview.description == "« A preview of the picture that is being painted »"
+    await held.let_finish(0)
+    await held.has_started((await held_scene.app.storage.job(2)).request)
+    held.events.put_nowait(UnsupportedQuantization("4-bit"))
+    await held_scene.app.jobs.idle()
+    _, facts, footer = texts(first)
+    assert "**« Seeds »**" in facts
+    assert "« 1,0 s »" in facts  # as numbers are written there
+    assert footer == "-# « Job 1 »"
+    assert "« Quantization `4-bit` is not offered" in (second.embeds[0].description or "")
+    assert ((await held_scene.app.storage.job(2)).error or "").startswith("« ")
 
 
 async def test_the_latest_progress_is_shown_even_if_nothing_follows_it(
@@ -293,6 +382,50 @@ async def test_the_copy_has_the_look_of_the_answer_and_its_spoiler(
     (sent,), (copied,) = message.attachments, copy.attachments
     assert copied.filename == sent.filename == "SPOILER_schnell-1-1.webp"
     assert copied.size == sent.size != len(photo((64, 64)))
+
+
+async def test_the_copy_of_a_gallery_is_one_too(
+    held_scene: Scene, held: HeldExecutor, archive: simcord.ChannelHandle
+) -> None:
+    await set_archive(held_scene, archive)
+    message = await held_scene.begin(count=2, seed=7, spoiler=True)
+    await held.let_finish(0)
+    await held_scene.app.jobs.idle()
+    await copies()
+    (copy,) = archive.history()
+    assert copy.embeds == []
+    title, facts, footer = texts(copy)
+    assert (title, footer) == (texts(message)[0], "-# Job 1")
+    place = f"{held_scene.alice.guild.id}/{held_scene.channel.id}/{message.id}"
+    assert facts.startswith(f"**Asked by** <@{held_scene.alice.id}> · **Message** https://")
+    assert place in facts
+    assert "**Seeds** 7, 8" in facts
+    assert [each["description"] for each in gallery(copy)] == [
+        each["description"] for each in gallery(message)
+    ]
+    assert all(each["spoiler"] for each in gallery(copy))
+    (body,) = posts(held_scene)
+    assert body["allowed_mentions"] == {"parse": []}
+
+
+async def test_the_copy_is_in_the_language_that_its_server_has_fixed_since(
+    held_scene: Scene, held: HeldExecutor, archive: simcord.ChannelHandle, catalogues: Catalogues
+) -> None:
+    catalogues.add_quoted("fr")
+    message = await held_scene.begin()
+    await set_archive(held_scene, archive)
+    job = await held_scene.app.storage.job(1)
+    look = replace(job.origin.look, archive_channel_id=archive.id)
+    job = replace(job, origin=replace(job.origin, look=look))
+    await set_archive(held_scene, archive, language="fr")
+    delivery = Delivery(held_scene.app.client, controls, held_scene.app.storage)
+    with held_scene.env.time_context():
+        assert await delivery.deliver(job, result_for(job.request))
+        await copies()
+    (copy,) = archive.history()
+    assert copy.embeds[0].footer.text == "« Job 1 »"
+    assert "« Asked by »" in [field.name for field in copy.embeds[0].fields]
+    assert message.embeds[0].footer.text == "Job 1"
 
 
 async def test_a_private_picture_is_never_archived(

@@ -1,4 +1,4 @@
-"""Errors cross from the worker to the bot, and read as sentences."""
+"""Errors cross from the worker to the bot, and read as sentences of the reader's language."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from bot import errors
+from bot.i18n import speaking
+from tests.catalogues import Catalogues
 
 EXAMPLES = [
     errors.ConfigurationError("DEVICE", "is `gpu`", "auto, cuda, mps, cpu"),
@@ -20,7 +22,7 @@ EXAMPLES = [
     errors.ModelUnavailable("black-forest-labs/FLUX.1-dev", "it is gated."),
     errors.NotEnoughSpace(Path("data"), "35.9 GB", "12.0 GB"),
     errors.NotPrepared("transformer of black-forest-labs/FLUX.1-dev"),
-    errors.OutOfMemory("for 1344×768 pixels", "Use `quantization: 8-bit`."),
+    errors.OutOfMemory("The memory is not enough for this.", "Use `quantization: 8-bit`."),
     errors.UnusablePicture(),
     errors.ClassifierUnavailable("The operator has to set CLASSIFIER, which names no model."),
     errors.WorkerDied(-9),
@@ -32,6 +34,20 @@ EXAMPLES = [
     errors.DiskFull(Path("data"), "No space left on device"),
 ]
 
+ENGLISH = (
+    errors.ConfigurationError
+    | errors.DiscordUnreachable
+    | errors.DiscordRefused
+    | errors.NotEnoughSpace
+    | errors.NotPrepared
+)
+"""What the command line alone says."""
+
+
+def has_words_of_its_own(error: errors.BotError) -> bool:
+    """Tell whether an error adds to what it is given, which who raises it has translated."""
+    return str(error) != " ".join(map(str, error.args))
+
 
 @pytest.mark.parametrize("error", EXAMPLES, ids=lambda error: type(error).__name__)
 def test_every_error_is_a_sentence_that_survives_the_pipe(error: errors.BotError) -> None:
@@ -40,6 +56,18 @@ def test_every_error_is_a_sentence_that_survives_the_pipe(error: errors.BotError
     assert str(copy) == str(error)
     assert str(error).endswith(".")
     assert str(error)[0].isupper()
+
+
+@pytest.mark.parametrize("error", EXAMPLES, ids=lambda error: type(error).__name__)
+def test_every_error_of_discord_speaks_the_language_of_who_reads_it(
+    error: errors.BotError, catalogues: Catalogues
+) -> None:
+    catalogues.add_quoted("fr")
+    with speaking("fr"):
+        said = str(error)
+    assert said.replace("« ", "").replace(" »", "") == str(error)
+    speaks = has_words_of_its_own(error) and not isinstance(error, ENGLISH)
+    assert said.startswith("«") == speaks
 
 
 def test_no_error_is_left_out_here() -> None:

@@ -7,14 +7,14 @@ import io
 import time
 from functools import cache
 
-import discord
 import numpy as np
 import pytest
 from PIL import Image
 
+from bot.colours import ACCENT
 from bot.fitting import fitted
 from bot.inference.metadata import describe, read_metadata, read_parameters, with_metadata
-from bot.messages import Attachment, Message
+from bot.rendering import Attachment, Message
 
 from .test_storage import REQUEST
 
@@ -39,7 +39,7 @@ def message(*contents: bytes) -> Message:
         Attachment(filename=f"fill-1-{n}.png", content=content, description="a", spoiler=True)
         for n, content in enumerate(contents, 1)
     )
-    return Message(embed=discord.Embed(), attachments=tuple(files))
+    return Message(title="FLUX.1 Fill", text="a", colour=ACCENT, attachments=tuple(files))
 
 
 def opened(file: Attachment) -> Image.Image:
@@ -137,5 +137,5 @@ async def test_what_cannot_be_made_small_enough_is_left_for_discord_to_refuse() 
 
 @pytest.mark.parametrize("attachments", [None, ()])
 async def test_a_message_without_files_is_left_alone(attachments: tuple[()] | None) -> None:
-    bare = Message(embed=discord.Embed(), attachments=attachments)
+    bare = Message(title="", text="", colour=ACCENT, attachments=attachments)
     assert await fitted(bare, 1) is bare

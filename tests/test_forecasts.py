@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bot.forecasts import Forecasts
-from bot.inference.types import Request
+from bot.inference.types import Request, Sweep
 
 # a slow machine is no defect
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -92,6 +92,18 @@ def test_what_counts_is_the_quantization_that_was_used() -> None:
     forecasts.learn(request(quantization="8-bit"), STAGES, "None")
     assert forecasts.seconds(request(quantization="8-bit")) is None
     assert forecasts.seconds(request(quantization="None")) == pytest.approx(3.1)
+
+
+def test_a_sweep_takes_as_long_as_its_pictures(forecasts: Forecasts) -> None:
+    swept = request(sweep=Sweep(option="steps", values=(14, 28)))
+    assert forecasts.seconds(swept) == pytest.approx(1.7 + 3.1)
+
+
+def test_a_sweep_of_which_one_picture_is_unknown_is_unknown(forecasts: Forecasts) -> None:
+    compared = request(sweep=Sweep(option="quantization", values=("8-bit", "None")))
+    assert forecasts.seconds(compared) is None
+    forecasts.learn(request(), STAGES, "None")
+    assert forecasts.seconds(compared) == pytest.approx(2 * 3.1)
 
 
 def test_a_job_that_came_to_no_step_teaches_nothing_but_its_load() -> None:

@@ -16,6 +16,7 @@ from bot.config import Settings
 from bot.errors import JobError
 from bot.inference.types import Progress
 from bot.storage import Storage
+from tests.catalogues import Catalogues
 from tests.conftest import Scene, open_scene, restarted
 from tests.doubles import HeldExecutor
 
@@ -141,6 +142,31 @@ async def test_a_picture_arrives_once_whatever_became_of_its_place(
     assert await state(scene) == "delivered"
 
 
+@pytest.mark.parametrize("expiry", ["by the clock", 50027, 10015])
+@pytest.mark.parametrize("mishap", [None, *MISHAPS])
+async def test_a_gallery_arrives_once_whatever_became_of_its_place(
+    scene: Scene,
+    held: HeldExecutor,
+    monkeypatch: pytest.MonkeyPatch,
+    expiry: str | int,
+    mishap: str | None,
+) -> None:
+    message = await scene.begin(count=2)
+    happen, arrival = MISHAPS.get(mishap or "", (lambda *_: None, "own message"))
+    happen(scene, message.id)
+    if isinstance(expiry, int):
+        expire(scene, expiry)
+    else:
+        monkeypatch.setattr(ladder, "TOKEN_SECONDS", -1.0)
+    await finish(scene, held)
+    (first, second) = pictures(scene)
+    assert first == second
+    channel_id, message_id = first
+    assert channel_id == (direct(scene) if arrival == "direct" else scene.channel.id)
+    assert (message_id == message.id) == (arrival == "own message")
+    assert await state(scene) == "delivered"
+
+
 @pytest.mark.parametrize("mishap", [*MISHAPS, "token expired"])
 async def test_a_private_picture_is_never_seen_in_a_channel(
     scene: Scene, held: HeldExecutor, mishap: str
@@ -234,6 +260,23 @@ async def test_a_new_message_mentions_its_member_alone_and_links_the_request(
     assert body["nonce"] == (await scene.app.storage.job(1)).nonce
 
 
+async def test_a_new_gallery_mentions_its_member_alone_in_its_first_text(
+    scene: Scene, held: HeldExecutor
+) -> None:
+    message = await scene.begin(count=2)
+    archive_thread(scene, message.id)
+    await finish(scene, held)
+    (body,) = posts(scene)
+    assert not body.get("content")
+    assert not body.get("embeds")
+    link = f"https://discord.com/channels/{scene.alice.guild.id}/{scene.channel.id}/{message.id}"
+    text, container, *_ = body["components"]
+    assert text["content"] == f"<@{scene.alice.id}>, this is for your request. {link}"
+    assert container["components"][-1]["content"] == "-# Job 1"
+    assert body["allowed_mentions"] == {"parse": [], "users": [scene.alice.id]}
+    assert body["nonce"] == (await scene.app.storage.job(1)).nonce
+
+
 async def test_a_message_that_is_gone_is_not_linked(scene: Scene, held: HeldExecutor) -> None:
     message = await scene.begin()
     delete_message(scene, message.id)
@@ -277,18 +320,25 @@ async def test_progress_and_places_are_never_posted_anew(scene: Scene, held: Hel
     assert len(posts(scene)) == 1
 
 
+@pytest.mark.parametrize("language", ["en", "fr"])
+@pytest.mark.parametrize("count", [1, 2])
 @pytest.mark.parametrize("readable", [True, False], ids=["found", "not found"])
 async def test_what_an_earlier_process_posted_is_not_posted_by_the_next(
     scene: Scene,
     held: HeldExecutor,
     settings: Settings,
     monkeypatch: pytest.MonkeyPatch,
+    catalogues: Catalogues,
     readable: bool,
+    count: int,
+    language: str,
 ) -> None:
     async def die(*_: object) -> None:
         """End before it is recorded that the picture was posted."""
 
-    message = await scene.begin()
+    catalogues.add("fr", {"Job {id}": "Tâche n° {id}"})
+    catalogues.give(scene.alice, language)
+    message = await scene.begin(count=count)
     delete_message(scene, message.id)
     with monkeypatch.context() as patch:
         patch.setattr(Storage, "mark_delivered", die)
@@ -305,7 +355,7 @@ async def test_what_an_earlier_process_posted_is_not_posted_by_the_next(
             await asyncio.sleep(0.02)
         assert await state(scene) == "delivered"
     if readable:
-        assert len(pictures(scene)) == 1
+        assert len(pictures(scene)) == count
         assert len(posts(scene)) == before
     else:  # Discord makes no second message of the same nonce, which simcord does
         assert len({body["nonce"] for body in posts(scene)}) == 1

@@ -7,7 +7,11 @@ import logging
 
 import pytest
 
+from bot.errors import UnsupportedQuantization
+from bot.i18n import speaking
 from bot.logs import configure_logging
+
+from .catalogues import Catalogues
 
 
 @pytest.fixture(autouse=True)
@@ -42,6 +46,18 @@ def test_tokens_of_interactions_do_not_reach_the_log(
     logged = capsys.readouterr().err
     assert token not in logged
     assert f"/{kind}/12/<token>/x" in logged
+
+
+def test_errors_of_a_job_in_another_language_are_logged_in_english(
+    capsys: pytest.CaptureFixture[str], catalogues: Catalogues
+) -> None:
+    catalogues.add_quoted("fr")
+    configure_logging("INFO", "text")
+    error = UnsupportedQuantization("4-bit")
+    with speaking("fr"):
+        assert str(error).startswith("« ")
+        logging.getLogger("bot.test").warning("job %d failed: %s", 7, error)
+    assert "job 7 failed: Quantization `4-bit` is not offered" in capsys.readouterr().err
 
 
 def test_records_below_the_level_are_left_out(capsys: pytest.CaptureFixture[str]) -> None:

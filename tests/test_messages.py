@@ -6,12 +6,15 @@ from dataclasses import replace
 
 import pytest
 
-from bot.captions import memory_line, quoted
+from bot.captions import quoted
 from bot.events import Ended
-from bot.inference.types import Progress, Queued, Region, Result, Weights
+from bot.facts import memory_line
+from bot.i18n import speaking
+from bot.inference.types import Progress, Queued, Region, Result
 from bot.messages import archived, compose, mask_preview, progress_line, with_note
 from bot.records import Draft, Job, Look
 
+from .catalogues import Catalogues
 from .test_storage import ORIGIN, REQUEST, RESULT
 
 JOB = Job(
@@ -116,6 +119,13 @@ def test_what_was_kept_from_an_earlier_job_is_said_in_the_place_of_its_time() ->
         (Region(), ("image", "mask"), "what the mask marks"),
         (Region(), ("image",), "what was transparent"),
         (Region(area="left  half"), ("image",), "left half"),
+        (Region(words="the hat"), ("image", "mask"), "the hat"),
+        (Region(words="*the* <hat>"), ("image", "mask"), r"\*the\* <hat>"),
+        (
+            Region(words="the hat", top=5, adjustments=("grow",)),
+            ("image", "mask"),
+            "the hat; what was added: top 5 %; the mask grown",
+        ),
         (Region(left=25, bottom=10), ("image",), "what was added: left 25 %, bottom 10 %"),
         (
             Region(area="centre", top=5, adjustments=("grow", "grow", "feather")),
@@ -176,23 +186,6 @@ def test_a_note_joins_those_that_are_there() -> None:
     assert values == [["Sent as WEBP."], ["Sent as WEBP.\nCut."]]
 
 
-def test_the_memory_line_compares_with_both_formats() -> None:
-    memory = replace(
-        RESULT.memory,
-        device="NVIDIA H200",
-        peak=18_900_000_000,
-        resident=29_100_000_000,
-        weights=Weights(actual=17_200_000_000, bfloat16=33_700_000_000, float32=67_400_000_000),
-    )
-    assert memory_line(memory, "full") == (
-        "NVIDIA H200: peak 18.9 GB, weights resident 29.1 GB\n"
-        "Weights of this job 17.2 GB: 49 % less than in bf16, 74 % less than in fp32"
-    )
-    assert memory_line(memory, "short") == (
-        "NVIDIA H200: peak 18.9 GB, weights 49 % less than in bf16"
-    )
-
-
 def test_the_memory_is_told_as_the_server_wants_it() -> None:
     lines = {
         kind: shown(with_look(Look(memory_line=kind)), RESULT).get("Memory")
@@ -217,6 +210,16 @@ def test_the_copy_for_the_archive_says_who_asked_and_where_and_has_the_same_file
     }
     assert copy.embed.description == message.embed.description
     assert copy.arguments()["allowed_mentions"].to_dict() == {"parse": []}
+
+
+def test_what_a_server_is_told_of_another_is_in_its_own_language(catalogues: Catalogues) -> None:
+    translations = {"Seeds": "Graines", "Asked by": "Demandé par", "Job {id}": "Tâche {id}"}
+    catalogues.add("fr", translations)
+    message = compose(JOB, RESULT)
+    with speaking("fr"):
+        copy = archived(JOB, message, "https://discord.com/channels/1/2/3").embed
+    assert [field.name for field in copy.fields] == ["Demandé par", "Message", "Graines"]
+    assert copy.footer.text == "Tâche 12"
 
 
 def test_the_whole_message_stays_inside_discords_limits() -> None:

@@ -14,8 +14,9 @@ from bot.errors import StorageError
 from bot.events import Ended, JobEvent
 from bot.inference.types import Result
 from bot.outbox import UNDELIVERED, Outbox
-from bot.records import Job
+from bot.records import Job, Look
 from bot.storage import Storage
+from tests.catalogues import Catalogues
 from tests.doubles import Mailbox, result_for
 from tests.records import BOB, REQUEST, made, queued
 
@@ -42,6 +43,20 @@ async def is_through(outbox: Outbox) -> None:
 
 def outbox_for(storage: Storage, mailbox: Mailbox) -> Outbox:
     return Outbox(storage, mailbox.deliver, lambda: None)
+
+
+async def test_what_is_over_says_so_in_the_language_of_its_job(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch, catalogues: Catalogues
+) -> None:
+    catalogues.add_quoted("fr")
+    monkeypatch.setattr("bot.outbox.LATER", (0.01,))
+    mailbox = Mailbox()
+    mailbox.takes = None
+    job = await queued(storage)
+    french = replace(job, origin=replace(job.origin, look=Look(language="fr")))
+    await storage.start_job(job.id)
+    assert await outbox_for(storage, mailbox).send(french, result_for(REQUEST))
+    assert (await comes_to_be(storage, job, "failed")).error == f"« {UNDELIVERED} »"
 
 
 async def test_what_nobody_takes_to_the_last_is_over_and_stays_in_the_history(

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from bot.errors import Refused
+from bot.inference.sweeps import compare, parse, swept, variations
 from bot.inference.tools import FAMILIES
-from bot.inference.types import Request
+from bot.inference.types import Region, Request, Sweep
 from bot.policy import Admission, Policy, Visit
 from bot.records import Origin
 from bot.storage import Storage
@@ -196,6 +197,41 @@ async def test_a_locked_quantization_is_the_only_one(house: House) -> None:
     assert "always None" in await refusal(house.policy(quantization="None"))
 
 
+async def test_every_picture_of_a_sweep_is_held_to_the_rules(house: House) -> None:
+    steps = swept(REQUEST, Sweep(option="steps", values=(4, 20, 8)))
+    await admit(house.policy(), request=steps)
+    await house.set(max_steps=10)
+    assert "20 steps, and 10 at most" in await refusal(house.policy(), request=steps)
+    await house.set(max_steps=20, max_count=1)
+    assert (await admit(house.policy(), request=steps)).request.sweep == steps.sweep
+
+
+async def test_a_sweep_of_models_is_refused_for_any_that_is_off(house: House) -> None:
+    models = swept(REQUEST, parse("model schnell dev", FAMILIES["flux"], model="dev"))
+    await admit(house.policy(), request=models)
+    await house.set(tools=["schnell"])
+    sentence = await refusal(house.policy(), request=models)
+    assert sentence == "FLUX.1 dev is switched off here. There is FLUX.1 schnell."
+
+
+async def test_quantizations_are_not_compared_where_one_is_locked(house: House) -> None:
+    request = compare(REQUEST, 1)
+    await admit(house.policy(), request=request)
+    await house.set(quantization_locked=True)
+    sentence = await refusal(house.policy(), request=request)
+    assert sentence == (
+        "`quantization` is always 8-bit here. So there is nothing to compare it with."
+    )
+
+
+async def test_every_picture_of_a_sweep_is_classified_where_the_server_wants_it(
+    house: House,
+) -> None:
+    await house.set(classifier="blur")
+    admission = await admit(house.policy(), request=compare(REQUEST, 1))
+    assert [each.classify for each in variations(admission.request)] == [True, True]
+
+
 async def test_a_long_list_of_channels_still_is_a_sentence_that_discord_takes(
     house: House,
 ) -> None:
@@ -237,6 +273,8 @@ async def test_a_blocked_word_is_refused_without_being_named(house: House) -> No
     assert "circle" not in sentence
     await refusal(house.policy(), request=replace(REQUEST, prompt="a big SQUARE"))
     await admit(house.policy(), request=replace(REQUEST, prompt="a red triangle"))
+    words = Region(words="the squares")
+    await refusal(house.policy(), request=replace(REQUEST, prompt="a hat", region=words))
     await house.set(blocked_words=[])
     await admit(house.policy())
 

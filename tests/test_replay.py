@@ -12,10 +12,12 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from bot.i18n import speaking
 from bot.inference.types import Result
 from bot.records import Job
-from bot.replay import BAND, agreement
+from bot.replay import BAND, OTHER_PIXELS, agreement
 from bot.storage import Storage
+from tests.catalogues import Catalogues
 from tests.doubles import result_for
 from tests.records import ORIGIN, REQUEST
 
@@ -117,6 +119,22 @@ async def test_what_has_changed_since_is_named(storage: Storage) -> None:
     assert said.endswith(
         "; what has changed is the quantization (8-bit, now None), the model's revision (abc, now"
         " def), the kernel (fused, now none) and torch (2.11.0, now 2.12.0)."
+    )
+
+
+async def test_what_has_changed_is_one_sentence_of_the_members_language(
+    storage: Storage, catalogues: Catalogues
+) -> None:
+    french = "Ceci reprend la tâche {job} : {mean}, {largest}, {psnr} dB. Ont changé {changes}."
+    catalogues.add("fr", {OTHER_PIXELS["changed"]: french, "the kernel": "le noyau"})
+    _, again = await pair(storage, result(GREY))
+    changed = MADE_WITH | {"kernel": "none", "torch": "2.12.0"}
+    with speaking("fr"):
+        later = replace(result(png((100, 103, 100))), made_with=changed)
+        said = await agreement(storage, again, later)
+    assert said == (
+        "Ceci reprend la tâche 1 : 1, 3, 43,4 dB. Ont changé le noyau (fused, now none) et torch"
+        " (2.11.0, now 2.12.0)."
     )
 
 

@@ -34,7 +34,7 @@ MODEL_ROOMS = {
     "quantization",
     "random_weights",
     "sampling",
-    "similarity",
+    "segmentation",
     "store",
     "watch",
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import pytest
@@ -9,15 +10,28 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.errors import RequestError
-from bot.setting_kinds import Ids, Kind, OneChannel, OneOf, Several, Switch, Texts, Whole
+from bot.i18n import speaking
+from bot.setting_kinds import (
+    Ids,
+    Kind,
+    OneChannel,
+    OneLanguage,
+    OneOf,
+    Several,
+    Switch,
+    Texts,
+    Whole,
+)
+from bot.settings import CHANNELS, KEYS, ROLES
 from bot.words import check_pattern, check_word
+from tests.catalogues import Catalogues
 from tests.setting_values import sentence, survives
 
 ID = 123456789012345678
 SNOWFLAKES = st.integers(10**14, 2**63 - 1)
 
-WORDS = Texts("words", check_word, ",", 200)
-PATTERNS = Texts("patterns", check_pattern, "\n", 200)
+WORDS = Texts("words", "words, or `none`", check_word, ",", 200)
+PATTERNS = Texts("regular expressions", "patterns, or `none`", check_pattern, "\n", 200)
 LETTERS = st.text("abcÄжn0-'` ", min_size=1, max_size=8) | st.sampled_from(["none", "None", "-"])
 EXPRESSIONS = st.sampled_from(["a+", "none", " none ", "-", "x,y", "a b", "(a|b){2}", "`", "\\d"])
 
@@ -27,9 +41,10 @@ VALUES: list[tuple[Kind, st.SearchStrategy[Any]]] = [
     (Whole(1, 50), st.integers(1, 50)),
     (OneOf(("8-bit", "None"), unset="the operator's"), st.sampled_from(["8-bit", "None", None])),
     (OneOf(("as asked", "never")), st.sampled_from(["as asked", "never"])),
+    (OneLanguage(), st.sampled_from(["en", None])),
     (Several(("a", "b", "c")), st.lists(st.sampled_from("abc"), min_size=1)),
-    (Ids("channels", "#"), st.lists(SNOWFLAKES, max_size=100)),
-    (Ids("roles", "@&"), st.lists(SNOWFLAKES, max_size=100)),
+    (Ids(CHANNELS, "#"), st.lists(SNOWFLAKES, max_size=100)),
+    (Ids(ROLES, "@&"), st.lists(SNOWFLAKES, max_size=100)),
     (OneChannel(), st.none() | SNOWFLAKES),
     (WORDS, st.lists(LETTERS, max_size=5)),
     (PATTERNS, st.lists(EXPRESSIONS, max_size=5)),
@@ -50,14 +65,16 @@ def test_every_value_survives_json_and_being_edited_as_text(
         (Switch(), " Yes ", True),
         (Switch(), "OFF", False),
         (Whole(1, 100, "jobs"), "20 jobs", 20),
+        (Whole(1, 100, "jobs"), "1 job", 1),
+        (Whole(1, 99, "%"), "80%", 80),
         (Whole(0, 9, "seconds", zero="no limit"), "No limit", 0),
         (Whole(0, 9, "seconds", zero="no limit"), "none", 0),
         (OneOf(("PNG", "WebP")), "webp", "WebP"),
         (OneOf(("8-bit",), unset="the operator's"), "The operator's", None),
         (Several(("dev", "fill", "redux")), "redux, dev", ("dev", "redux")),
         (Several(("dev", "fill")), "All", ("dev", "fill")),
-        (Ids("channels", "#"), f"<#{ID}>, {ID + 1}\n<#{ID}>", (ID, ID + 1)),
-        (Ids("channels", "#"), "", ()),
+        (Ids(CHANNELS, "#"), f"<#{ID}>, {ID + 1}\n<#{ID}>", (ID, ID + 1)),
+        (Ids(CHANNELS, "#"), "", ()),
         (OneChannel(), f"<#{ID}>", ID),
         (OneChannel(), "-", None),
         (WORDS, "foo,  two   words ,, foo", ("foo", "two words")),
@@ -76,16 +93,17 @@ def test_what_people_type_is_understood(kind: Kind, typed: str, value: object) -
         (Switch(), "maybe", "`maybe` is not a value for this. Allowed: on or off."),
         (Whole(1, 50), "51", "Allowed: a whole number from 1 to 50."),
         (Whole(1, 50), "9" * 5000, "`" + "9" * 60 + "…` is not a value"),
-        (Whole(0, 9, "s", zero="none"), "-1", "from 0 to 9 s; 0: none."),
+        (Whole(0, 9, "seconds", zero="none"), "-1", "from 0 to 9 seconds; 0: none."),
+        (Whole(0, 9, "days"), "7 weeks", "`7 weeks` is not a value for this."),
         (OneOf(("a", "b")), "`c`", "`'c'` is not a value for this. Allowed: one of a, b."),
         (Several(("a", "b")), "", "Allowed: `all`, or some of a, b."),
         (Several(("a", "b")), "a c", "Allowed: `all`, or some of a, b."),
-        (Ids("roles", "@&"), f"<#{ID}>", "Allowed: roles as mentions or ids"),
-        (Ids("roles", "@&"), "@everyone", "Allowed: roles as mentions or ids"),
-        (Ids("roles", "@&"), "9" * 20, "Allowed: roles as mentions or ids"),
-        (Ids("roles", "@&"), " ".join(str(ID + n) for n in range(101)), "100 at most"),
+        (Ids(ROLES, "@&"), f"<#{ID}>", "Allowed: roles as mentions or ids"),
+        (Ids(ROLES, "@&"), "@everyone", "Allowed: roles as mentions or ids"),
+        (Ids(ROLES, "@&"), "9" * 20, "Allowed: roles as mentions or ids"),
+        (Ids(ROLES, "@&"), " ".join(str(ID + n) for n in range(101)), "100 at most"),
         (OneChannel(), f"{ID} {ID + 1}", "a channel as a mention or id, or `none`"),
-        (Texts("words", check_word, ",", 2), "a, b, c", "These are 3 words. Use 2 at most."),
+        (dataclasses.replace(WORDS, most=2), "a, b, c", "These are 3 words. Use 2 at most."),
         (WORDS, "fine, \u200b", "The word is empty."),
         (PATTERNS, "fine\n(", "The pattern cannot be used"),
     ],
@@ -127,7 +145,7 @@ def test_texts_can_be_refused_together() -> None:
         if len("".join(texts)) > 5:
             raise RequestError("These are too much together.", "Remove one.")
 
-    kind = Texts("words", check_word, ",", 9, check_all)
+    kind = dataclasses.replace(WORDS, check_all=check_all)
     assert kind.parse("abc, de") == ("abc", "de")
     assert sentence(kind, "abc, def") == "These are too much together. Remove one."
 
@@ -141,13 +159,64 @@ def test_words_are_shown_as_they_are_without_becoming_markup() -> None:
     [
         (Whole(0, 9, "days", zero="for ever"), 0, "for ever"),
         (Whole(0, 9, "days", zero="for ever"), 3, "3 days"),
+        (Whole(0, 9, "days", zero="for ever"), 1, "1 day"),
+        (Whole(1, 99, "%"), 50, "50 %"),
         (Several(("a", "b")), ("a", "b"), "all"),
         (Several(("a", "b")), ("b",), "b"),
-        (Ids("roles", "@&"), (ID,), f"<@&{ID}>"),
-        (Ids("roles", "@&"), (), "none"),
+        (Ids(ROLES, "@&"), (ID,), f"<@&{ID}>"),
+        (Ids(ROLES, "@&"), (), "none"),
         (OneChannel(), ID, f"<#{ID}>"),
         (OneOf(("a",), unset="neither"), None, "neither"),
     ],
 )
 def test_values_are_shown_as_people_say_them(kind: Kind, value: object, shown: str) -> None:
     assert kind.show(value) == shown
+
+
+def test_a_language_is_one_that_there_is_now_by_its_code_or_its_own_name(
+    catalogues: Catalogues,
+) -> None:
+    kind = KEYS["language"].kind
+    assert isinstance(kind, OneLanguage)
+    assert kind.options == ("en",)
+    assert sentence(kind, "fr") == (
+        "`fr` is not a value for this. Allowed: one of each member's own, en."
+    )
+    catalogues.add("fr", {"all": "tout", "each member's own": "celle de chaque membre"})
+    assert kind.options == ("en", "fr")
+    assert kind.parse("FR") == kind.parse("français") == kind.load("fr") == "fr"
+    assert kind.parse("each member's own") is None
+    assert [kind.label(each) for each in kind.typed] == ["each member's own", "English", "français"]
+
+
+def test_what_is_shown_is_translated_and_what_is_typed_is_not(catalogues: Catalogues) -> None:
+    words = {"always": "toujours", "on": "activé", "off": "désactivé", "all": "tout"}
+    words |= {"no limit": "sans limite", "none": "aucun"}
+    catalogues.add("fr", words | {("{n} job", "{n} jobs"): ("{n} tâche", "{n} tâches")})
+    cases: list[tuple[Kind, Any, str, str]] = [
+        (Switch(), False, "désactivé", "off"),
+        (OneOf(("always", "never")), "always", "toujours", "always"),
+        (Several(("a", "b")), ("a", "b"), "tout", "all"),
+        (Whole(0, 9, "seconds", zero="no limit"), 0, "sans limite", "0"),
+        (Whole(0, 9, "jobs"), 0, "0 tâche", "0"),
+        (Ids(ROLES, "@&"), (), "aucun", "none"),
+        (OneChannel(), None, "aucun", "none"),
+        (WORDS, (), "aucun", "none"),
+    ]
+    for kind, value, shown, typed in cases:
+        with speaking("fr"):
+            assert (kind.show(value), kind.edit(value)) == (shown, typed)
+            assert kind.parse(typed) == value
+        assert kind.parse(typed) == value
+
+
+def test_what_is_offered_under_a_translated_name_may_be_typed_so_too(
+    catalogues: Catalogues,
+) -> None:
+    # a language in which one word stands for another of ours: what is typed in English wins
+    catalogues.add("fr", {"on": "activé", "all": "tout", "always": "never", "as asked": "libre"})
+    with speaking("fr"):
+        assert Switch().parse("Activé") is True
+        assert Several(("a", "b")).parse("tout") == ("a", "b")
+        assert OneOf(("as asked", "always", "never")).parse("libre") == "as asked"
+        assert OneOf(("as asked", "always", "never")).parse("never") == "never"

@@ -11,9 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.errors import RequestError
+from bot.i18n import speaking
 from bot.inference.tools import TOOLS
 from bot.setting_kinds import Kind
 from bot.setting_maps import Ban, Bans, PerTool, RoleFactors
+from tests.catalogues import Catalogues
 from tests.setting_values import sentence, survives
 
 ID = 123456789012345678
@@ -145,3 +147,19 @@ def test_values_are_shown_as_people_say_them() -> None:
     assert RoleFactors().show({ID: 1.5, ID + 1: 0.0}) == f"<@&{ID}> ×1.5, <@&{ID + 1}> no limits"
     bans = {ID: Ban(reason="spam", until=60.0), ID + 1: Ban()}
     assert Bans().show(bans) == f"<@{ID}> until <t:60:f>: spam; <@{ID + 1}>"
+
+
+def test_numbers_and_words_are_shown_as_a_language_has_them_and_edited_as_they_are_typed(
+    catalogues: Catalogues,
+) -> None:
+    until = "{member} until {time}", "{member} jusqu'au {time}"
+    catalogues.add("fr", dict([until, ("as recommended", "comme conseillé")]))
+    with speaking("fr"):
+        assert GUIDANCE.show({}) == "comme conseillé"
+        assert GUIDANCE.show({"dev": 3.5}) == "dev 3,5"
+        assert GUIDANCE.edit({"dev": 3.5}) == "dev 3.5"
+        assert RoleFactors().show({ID: 1.5}) == f"<@&{ID}> ×1,5"
+        assert RoleFactors().edit({ID: 1.5}) == f"<@&{ID}> 1.5"
+        bans = {ID: Ban(until=60.0)}
+        assert Bans().show(bans) == f"<@{ID}> jusqu'au <t:60:f>"
+        assert Bans().edit(bans) == f"<@{ID}> until 1970-01-01 00:01"

@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 
 from bot.database import Database
 from bot.errors import RequestError, StorageError
+from bot.i18n import speaking
 from bot.settings import DEFAULTS, KEYS
 from bot.settings_store import MOST_CHANNELS, WHOLE_SERVER, Change, SettingsStore
+from tests.catalogues import Catalogues
 
 GUILD, OTHER_GUILD = 1000000000000001, 1000000000000002
 CATEGORY, CHANNEL, OTHER_CHANNEL = 2000000000000001, 2000000000000002, 2000000000000003
@@ -177,6 +179,16 @@ async def test_rows_of_another_version_are_skipped_with_a_word_in_the_log_and_ke
     await later.replace_all(GUILD, await later.export(OTHER_GUILD), user_id=ALICE)
     rows = await database.rows("SELECT key FROM settings WHERE guild_id = ?", GUILD)
     assert {row["key"] for row in rows} == {"sepia", "file_format", "max_count"}
+
+
+async def test_a_language_that_is_no_more_is_as_if_it_was_not_set_and_the_log_is_english(
+    database: Database, catalogues: Catalogues, caplog: pytest.LogCaptureFixture
+) -> None:
+    catalogues.add("fr", {"`{value}` is not a value for this.": "`{value}` n'en est pas une."})
+    await database.change("INSERT INTO settings VALUES (?, 0, 'language', '\"tlh\"')", GUILD)
+    with speaking("fr"):
+        assert (await SettingsStore(database).at(GUILD)).language is None
+    assert "does not take: `tlh` is not a value for this." in caplog.text
 
 
 async def test_an_exported_server_is_the_same_elsewhere_whatever_was_set_there(

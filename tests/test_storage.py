@@ -19,12 +19,14 @@ import pytest
 
 from bot import files, schema
 from bot.errors import DiskFull, JobError, StorageError
+from bot.inference.sweep_results import merged
+from bot.inference.sweeps import compare, variations
 from bot.inference.types import Region, Result
 from bot.records import Origin
 from bot.schema import migrations
 from bot.storage import Storage
 
-from .doubles import MEMORY
+from .doubles import MEMORY, result_for
 from .records import UNUSUAL as REQUEST
 
 ORIGIN = Origin(
@@ -95,6 +97,35 @@ async def test_the_control_image_of_a_result_is_kept_with_its_pictures(storage: 
     result = replace(RESULT, control_image=b"edges", reused=("annotate", "encode"))
     await storage.finish_job(job.id, result)
     assert await storage.result(await storage.job(job.id)) == result
+
+
+async def test_a_sweep_comes_back_with_each_of_its_pictures(storage: Storage) -> None:
+    request = compare(REQUEST, 2)
+    results = [
+        replace(result_for(each), fallback_reason=reason, seconds={"load": 0.1, "denoise": 1 / 3})
+        for each, reason in zip(variations(request), (None, "quantising failed"), strict=True)
+    ]
+    whole = merged(request, results)
+    whole = replace(whole, cells=(whole.cells[0], replace(whole.cells[1], ssim=0.98765)))
+    job = await storage.add_job(request, ORIGIN)
+    assert job.request == request
+    await storage.finish_job(job.id, whole)
+    made = await storage.job(job.id)
+    assert made.request == request
+    assert await storage.result(made) == whole
+    assert [image.seed for image in await storage.images(job.id)] == list(whole.seeds)
+
+
+async def test_a_result_that_was_recorded_before_there_were_sweeps_is_read(
+    storage: Storage,
+) -> None:
+    job = await storage.add_job(REQUEST, ORIGIN)
+    await storage.finish_job(job.id, RESULT)
+    await storage._database.change("UPDATE jobs SET outcome = json_remove(outcome, '$.cells')")
+    await storage._database.change("UPDATE jobs SET request = json_remove(request, '$.sweep')")
+    made = await storage.job(job.id)
+    assert made.request == REQUEST
+    assert await storage.result(made) == RESULT
 
 
 async def test_attached_images_wait_in_files_and_not_in_memory(tmp_path: Path) -> None:

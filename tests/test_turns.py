@@ -12,7 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.errors import JobError
-from bot.inference.types import Progress
+from bot.inference.sweep_results import merged
+from bot.inference.sweeps import parse, swept, variations
+from bot.inference.tools import FAMILIES
+from bot.inference.types import Progress, Sweep
 from bot.records import Job
 from bot.turns import NEAR, UNKNOWN, WINDOW, Limits, Turns
 
@@ -45,6 +48,13 @@ def turns(*jobs: Job, limits: Limits | None = None) -> Turns:
     for each in jobs:
         made.enter(each)
     return made
+
+
+def sweep(number: int, cells: int, member: int = 1, server: int | None = None) -> Job:
+    values = tuple(range(1, cells + 1))
+    plain = job(number, member, server)
+    swept_request = swept(plain.request, Sweep(option="steps", values=values))
+    return replace(plain, request=swept_request)
 
 
 def order(queue: Turns) -> list[int]:
@@ -97,6 +107,83 @@ def test_who_has_other_limits_is_held_to_those() -> None:
     with pytest.raises(JobError, match="This server has 3 jobs waiting"):
         queue.claim(job(9, server=1).origin, Limits(member=math.inf, server=3))
     queue.claim(job(9, server=1).origin, Limits(member=4, server=math.inf))
+
+
+def test_a_sweep_counts_as_many_times_as_it_has_pictures_until_it_begins() -> None:
+    queue = turns()
+    queue.claim(ORIGIN, cells=16)
+    queue.enter(replace(sweep(1, 16), origin=ORIGIN), claimed=True)
+    queue.claim(ORIGIN, cells=4)
+    with pytest.raises(JobError, match="You have 20 jobs waiting already"):
+        queue.claim(ORIGIN)
+    queue.give_up(ORIGIN, cells=4)
+    with pytest.raises(
+        JobError, match="You have 16 jobs waiting already, and this sweep counts as 5"
+    ):
+        queue.claim(ORIGIN, cells=5)
+    queue.claim(ORIGIN, cells=4)
+    queue.begin()
+    queue.claim(ORIGIN, cells=16)
+
+
+def test_a_sweep_that_is_withdrawn_leaves_room_for_as_many() -> None:
+    queue = turns(sweep(1, 16))
+    queue.withdraw(1)
+    queue.claim(job(2).origin, cells=16)
+    queue.claim(job(2).origin, cells=4)
+
+
+@pytest.mark.parametrize(
+    "limits", [Limits(member=10, server=200), Limits(member=math.inf, server=10)]
+)
+def test_a_sweep_that_alone_is_too_much_is_told_so_though_nothing_waits(limits: Limits) -> None:
+    queue = turns(limits=limits)
+    where = job(1, server=5).origin
+    sentence = "This sweep counts as 16 jobs, and 10 of yours at most may wait here."
+    with pytest.raises(JobError) as refused:
+        queue.check_room(where.guild_id, where.user_id, cells=16)
+    assert str(refused.value) == sentence
+    queue.check_room(where.guild_id, where.user_id, cells=10)
+
+
+def test_a_server_is_full_when_a_sweep_has_no_room_there() -> None:
+    queue = turns(sweep(1, 16, server=5), limits=Limits(member=20, server=20))
+    bob = job(2, member=2, server=5).origin
+    with pytest.raises(JobError, match="This server has 16 jobs waiting already, and this sweep"):
+        queue.claim(bob, cells=5)
+    queue.claim(bob, cells=4)
+
+
+def test_the_seconds_of_a_sweep_are_those_of_all_its_pictures() -> None:
+    queue = turns(sweep(1, 4, server=1))
+    assert queue.pending(1) == 4 * UNKNOWN
+    queue.learn(job(0), replace(result_for(REQUEST), seconds={"denoise": 2.0}))
+    step = 2.0 / REQUEST.num_inference_steps / REQUEST.count
+    assert queue.pending(1) == pytest.approx((1 + 2 + 3 + 4) * step)
+
+
+def test_who_waits_behind_a_sweep_waits_for_all_of_it_and_for_its_switches() -> None:
+    models = parse("model schnell dev", FAMILIES["flux"], model="dev")
+    queue = turns(replace(job(1), request=swept(REQUEST, models)), job(2, member=2))
+    loaded = {"load": 30.0, "denoise": 2.0}
+    for each in variations(queue.waiting[1].request):
+        queue.learn(replace(job(0), request=each), replace(result_for(each), seconds=loaded))
+    queue.resident = frozenset()
+    behind = next(place for place in queue.places() if place.job.id == 2)
+    assert behind.seconds == pytest.approx(2 * 2.0 + 2 * 30.0)
+
+
+def test_a_sweep_teaches_what_a_picture_by_itself_takes() -> None:
+    request = sweep(0, 4).request
+    whole = {"load": 9.0, "encode": 1.0, "denoise": 2.0, "decode": 0.5}
+    spared = {"denoise": 100.0}
+    results = [replace(result_for(each), seconds=spared) for each in variations(request)]
+    results[0] = replace(results[0], seconds=whole)
+    single = variations(request)[0]
+    plain, taught = turns(job(1)), turns(job(1))
+    plain.learn(replace(job(0), request=single), replace(results[0], cells=()))
+    taught.learn(replace(job(0), request=request), merged(request, results))
+    assert taught.pending(None) == plain.pending(None) > 0
 
 
 def test_what_waits_and_runs_is_counted_in_seconds_for_a_server_and_a_member() -> None:

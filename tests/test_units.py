@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from bot.units import counted, format_bytes, format_seconds, format_wait
+from bot.i18n import speaking
+from bot.units import format_bytes, format_seconds, format_wait
+
+from .catalogues import Catalogues
 
 
 @pytest.mark.parametrize(
@@ -30,5 +33,12 @@ def test_forecasts_are_no_finer_than_they_are_good(seconds: float, text: str) ->
     assert format_wait(seconds) == text
 
 
-def test_one_thing_is_no_plural() -> None:
-    assert [counted(n, "job") for n in (0, 1, 2)] == ["0 jobs", "1 job", "2 jobs"]
+def test_numbers_and_units_are_those_of_the_language_that_is_spoken(
+    catalogues: Catalogues,
+) -> None:
+    catalogues.add("fr", {"{size} GB": "{size} Go", "{minutes} min": "{minutes} minutes"})
+    with speaking("fr"):
+        assert format_bytes(16.67e9) == "16,7 Go"
+        assert format_seconds(4.23) == "4,2 s"
+        assert format_wait(170) == "3 minutes"
+    assert format_bytes(16.67e9) == "16.7 GB"

@@ -10,6 +10,7 @@ import aiohttp
 import discord
 
 from bot.errors import AttachmentUnreadable, RequestError
+from bot.i18n import N_, _, number
 from bot.inference.images import MAX_BYTES
 from bot.units import format_bytes
 
@@ -18,7 +19,7 @@ _log = logging.getLogger(__name__)
 READ_SECONDS = 30.0
 """How long one file may take, both attempts together: 25 MB at about 7 Mbit/s."""
 
-ADVICE = "Attach a PNG, JPEG, WebP, GIF or AVIF image."
+ADVICE = N_("Attach a PNG, JPEG, WebP, GIF or AVIF image.")
 
 
 def attached(**options: discord.Attachment | None) -> dict[str, discord.Attachment]:
@@ -31,12 +32,17 @@ def attached(**options: discord.Attachment | None) -> dict[str, discord.Attachme
         kind = (attachment.content_type or "").partition(";")[0]
         # by the ending of its name; what Discord has no name for may be an image all the same
         if kind and not kind.startswith("image/") and kind != "application/octet-stream":
-            raise RequestError(f"`{name}` is no image, but {kind}.", ADVICE)
+            problem = _("`{name}` is no image, but {kind}.", name=name, kind=kind)
+            raise RequestError(problem, _(ADVICE))
         if attachment.size > MAX_BYTES:
             raise RequestError(
-                f"`{name}` has {format_bytes(attachment.size)}, but at most"
-                f" {format_bytes(MAX_BYTES)} are read.",
-                "Make it smaller and attach it again.",
+                _(
+                    "`{name}` has {size}, but at most {most} are read.",
+                    name=name,
+                    size=format_bytes(attachment.size),
+                    most=format_bytes(MAX_BYTES),
+                ),
+                _("Make it smaller and attach it again."),
             )
     return given
 
@@ -64,15 +70,15 @@ async def _read(attachment: discord.Attachment) -> bytes:
                 _log.info("attachment %d: %r, trying again", attachment.id, error)
                 return await attachment.read()
     except TimeoutError:
-        reason = f"it took more than {READ_SECONDS:.0f} seconds"
+        reason = _("it took more than {seconds} seconds", seconds=number(READ_SECONDS, 0))
     except discord.NotFound:
-        reason = "it is not there any more"
+        reason = _("it is not there any more")
     except discord.HTTPException as error:
-        reason = f"Discord answers {error.status}"
+        reason = _("Discord answers {status}", status=error.status)
     except aiohttp.ClientPayloadError:
-        reason = "it came incomplete"
+        reason = _("it came incomplete")
     except (aiohttp.ClientError, OSError):
-        reason = "the connection broke off"
+        reason = _("the connection broke off")
     raise AttachmentUnreadable(_printable(attachment.filename), reason)
 
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
-from typing import Self
+from typing import Any, Self
 
 import discord
 
-from bot.client import FluxBot, explain
+from bot.client import FluxBot, answering
 from bot.cogs._mask_preview import MaskButton
+from bot.cogs._results import PictureSelect, ResultButton, result_rows
 from bot.cogs._settings_log import LogPage
 from bot.cogs._settings_panel import Control
+from bot.cogs.help import TopicSelect
 from bot.cogs.history import HistoryButton, HistorySelect
 from bot.cogs.image_info import UndoButton
 from bot.cogs.privacy import PrivacyButton
@@ -18,7 +20,8 @@ from bot.cogs.queue import NOT_TO_CANCEL, PageButton, cancelled_by, may_cancel
 from bot.cogs.settings import ResetAll
 from bot.errors import JobError
 from bot.events import JobEvent
-from bot.inference.types import Progress, Queued
+from bot.i18n import _
+from bot.inference.types import Progress, Queued, Result
 from bot.records import Job
 
 
@@ -30,7 +33,7 @@ class CancelButton(
     def __init__(self, job_id: int) -> None:
         super().__init__(
             discord.ui.Button(
-                label="Cancel",
+                label=_("Cancel"),
                 style=discord.ButtonStyle.secondary,
                 custom_id=f"cancel:{job_id}",
             )
@@ -48,16 +51,14 @@ class CancelButton(
         return cls(int(match["job_id"]))
 
     async def callback(self, interaction: discord.Interaction[FluxBot]) -> None:  # type: ignore[override]
-        """Cancel the job; discord.py only logs what a DynamicItem raises, so the funnel is here."""
-        try:
+        """Cancel the job."""
+        async with answering(interaction):
             await self._cancel(interaction)
-        except Exception as error:
-            await explain(interaction, error)
 
     async def _cancel(self, interaction: discord.Interaction[FluxBot]) -> None:
         job = await interaction.client.storage.job(self._job_id)
         if not may_cancel(interaction, job):
-            raise JobError(NOT_TO_CANCEL)
+            raise JobError(_(NOT_TO_CANCEL))
         await interaction.response.defer()
         await interaction.client.jobs.cancel(job.id, cancelled_by(interaction, job))
 
@@ -65,6 +66,8 @@ class CancelButton(
 BUTTONS = (
     CancelButton,
     MaskButton,
+    ResultButton,
+    PictureSelect,
     PageButton,
     Control,
     LogPage,
@@ -73,11 +76,15 @@ BUTTONS = (
     HistorySelect,
     UndoButton,
     PrivacyButton,
+    TopicSelect,
 )
 
 
-def controls(job: Job, event: JobEvent) -> discord.ui.View | None:
-    """Return the buttons of a job's message after an event."""
-    if not isinstance(event, Queued | Progress):
-        return None
-    return discord.ui.View(timeout=None).add_item(CancelButton(job.id))
+def controls(job: Job, event: JobEvent) -> list[list[discord.ui.Item[Any]]]:
+    """Return the buttons of a job's message after an event, row by row."""
+    if isinstance(event, Queued | Progress):
+        return [[CancelButton(job.id)]]
+    if isinstance(event, Result):
+        seeds = event.seeds
+        return result_rows(job, seeds, job.origin.look.hidden(event.unsafe, len(seeds)))
+    return []

@@ -11,10 +11,13 @@ from typing import Any, Literal, Self, cast
 import discord
 
 from bot.archive import Page, Search
-from bot.captions import alt_text, caption
+from bot.captions import ALT_TEXT_LIMIT, alt_text, caption, varied
+from bot.colours import ACCENT, accent
+from bot.facts import facts, lines
+from bot.i18n import N_, _
 from bot.inference.tools import TOOLS
-from bot.messages import ACCENT
-from bot.records import Job
+from bot.records import Job, result_of
+from bot.rendering import within_layout
 from bot.thumbnails import Thumbnail
 
 PAGE = 6
@@ -27,12 +30,12 @@ ERROR_SHOWN = 120
 Whose = Literal["mine", "server"]
 
 STATES = {
-    "queued": "waits",
-    "running": "is being painted",
-    "made": "is on its way",
-    "failed": "failed",
-    "cancelled": "cancelled",
-    "interrupted": "was interrupted",
+    "queued": N_("waits"),
+    "running": N_("is being painted"),
+    "made": N_("is on its way"),
+    "failed": N_("failed"),
+    "cancelled": N_("cancelled"),
+    "interrupted": N_("was interrupted"),
 }
 
 PLACE = r"(?P<start>\d{1,19}):(?P<whose>[ms])(?P<here>h?):(?P<tool>\w{0,20}):(?P<text>(?s:.*))"
@@ -84,12 +87,13 @@ def page_message(
 ) -> dict[str, Any]:
     """Return the arguments of an edit that shows a page; `note` is what was just done."""
     container: discord.ui.Container[Any] = discord.ui.Container(accent_colour=ACCENT)
-    container.add_item(discord.ui.TextDisplay(f"## History\n{_looked_for(place)}".rstrip()))
+    title = "## " + _("History") + f"\n{_looked_for(place)}"
+    container.add_item(discord.ui.TextDisplay(title.rstrip()))
     if note:
         container.add_item(discord.ui.TextDisplay(note))
     _add_gallery(container, thumbnails)
     lines = [_line(job, place) for job in page.jobs]
-    container.add_item(discord.ui.TextDisplay("\n".join(lines) or "There is nothing yet."))
+    container.add_item(discord.ui.TextDisplay("\n".join(lines) or _("There is nothing yet.")))
     return _arguments(container, thumbnails, rows)
 
 
@@ -97,11 +101,13 @@ def job_message(
     job: Job, thumbnails: Sequence[Thumbnail], rows: Rows, note: str = ""
 ) -> dict[str, Any]:
     """Return the arguments of an edit that shows one job; `note` is what is asked about it."""
-    container: discord.ui.Container[Any] = discord.ui.Container(accent_colour=ACCENT)
+    colour = accent(job.request.tool)
+    container: discord.ui.Container[Any] = discord.ui.Container(accent_colour=colour)
     title = f"## {TOOLS[job.request.tool].title}\n{caption(job.request, job.inputs)}"
+    title, details, note = within_layout([title, _details(job), note])
     container.add_item(discord.ui.TextDisplay(title))
     _add_gallery(container, thumbnails)
-    container.add_item(discord.ui.TextDisplay(_details(job)))
+    container.add_item(discord.ui.TextDisplay(details))
     if note:
         container.add_item(discord.ui.TextDisplay(note))
     return _arguments(container, thumbnails, rows)
@@ -120,14 +126,14 @@ def number(text: str) -> int:
 
 def _looked_for(place: Place) -> str:
     """Return what a history is narrowed to."""
-    parts = ["of this server" if place.whose == "server" else ""]
+    parts = [_("of this server")] if place.whose == "server" else []
     if place.here:
-        parts.append("in this channel")
+        parts.append(_("in this channel"))
     if place.tool in TOOLS:
-        parts.append(f"by {TOOLS[cast(str, place.tool)].title}")
+        parts.append(_("by {tool}", tool=TOOLS[cast(str, place.tool)].title))
     if place.text:
-        parts.append(f"with “{plain(place.text)}”")
-    return " ".join(part for part in parts if part)
+        parts.append(_("with “{text}”", text=plain(place.text)))
+    return " ".join(parts)
 
 
 def _line(job: Job, place: Place) -> str:
@@ -136,22 +142,23 @@ def _line(job: Job, place: Place) -> str:
     if place.whose == "server":
         line += f" · <@{job.origin.user_id}>"
     if job.state in STATES:
-        line += f" · {STATES[job.state]}"
+        line += f" · {_(STATES[job.state])}"
+    if job.request.sweep is not None:
+        line += f" · {varied(job.request.sweep)}"
     prompt = " ".join(job.request.prompt.split())
     shown = prompt if len(prompt) <= PROMPT_SHOWN else f"{prompt[:PROMPT_SHOWN].rstrip()}…"
     return f"{line}\n> {plain(shown)}" if shown else line
 
 
 def _details(job: Job) -> str:
-    line = f"Job {job.id} · <t:{job.created_at:.0f}:f>"
+    line = _("Job {id}", id=job.id) + f" · <t:{job.created_at:.0f}:f>"
     if job.state in STATES:
-        line += f" · {STATES[job.state]}"
+        line += f" · {_(STATES[job.state])}"
     if job.error:
         line += f": {plain(job.error)[:ERROR_SHOWN]}"
-    if job.outcome is not None:
-        seeds = ", ".join(map(str, job.outcome["seeds"]))
-        line += " · {}×{}".format(*job.outcome["size"]) + f" · seed {seeds}"
-    return line
+    result = None if job.outcome is None else result_of(job.outcome)
+    known = facts(job.request, job.inputs, result, job.origin.look.memory_line)
+    return "\n".join([line, *lines(known)])
 
 
 def plain(text: str) -> str:
@@ -165,12 +172,18 @@ def _add_gallery(container: discord.ui.Container[Any], thumbnails: Sequence[Thum
     items = [
         discord.MediaGalleryItem(
             f"attachment://{_filename(each)}",
-            description=f"{each.job.id}: {alt_text(each.job.request, each.job.inputs)}"[:256],
+            description=_read_out(each),
             spoiler=each.job.origin.spoiler,
         )
         for each in thumbnails
     ]
     container.add_item(discord.ui.MediaGallery(*items))
+
+
+def _read_out(thumbnail: Thumbnail) -> str:
+    """Return what is read out of a picture; on a page of several jobs it says of which it is."""
+    job = thumbnail.job
+    return f"{job.id}: {alt_text(job.request, job.inputs)}"[:ALT_TEXT_LIMIT]
 
 
 def _filename(thumbnail: Thumbnail) -> str:
@@ -184,7 +197,10 @@ def _arguments(
     view.add_item(container)
     for row in rows:
         view.add_item(row)
-    files = [discord.File(io.BytesIO(each.content), _filename(each)) for each in thumbnails]
+    files = [
+        discord.File(io.BytesIO(each.content), _filename(each), description=_read_out(each))
+        for each in thumbnails
+    ]
     return {
         "view": view,
         "attachments": files,

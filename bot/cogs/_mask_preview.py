@@ -18,15 +18,17 @@ from typing import Literal, Self, cast
 
 import discord
 
-from bot.client import FluxBot, explain
+from bot.client import FluxBot, answering
 from bot.cogs._attachments import read
-from bot.cogs._submit import acknowledge, origin
+from bot.cogs._submit import ReadImages, acknowledge, origin
 from bot.cogs._visit import visit
 from bot.errors import JobError, RequestError, StorageError
+from bot.i18n import N_, _, number, speaking
 from bot.inference.types import ADJUSTMENTS, Adjustment, Region, Request
 from bot.ladder import FAULTS
 from bot.messages import draft_ended, draft_painted, mask_preview, starting
 from bot.records import Draft
+from bot.rendering import Rows
 
 _log = logging.getLogger(__name__)
 
@@ -43,28 +45,30 @@ MAX_ADJUSTMENTS = 12
 Verb = Literal["paint", "cancel"] | Adjustment
 
 LABELS: Mapping[Verb, str] = {
-    "grow": "Grow",
-    "shrink": "Shrink",
-    "feather": "Feather",
-    "invert": "Invert",
-    "paint": "Paint it",
-    "cancel": "Cancel",
+    "grow": N_("Grow"),
+    "shrink": N_("Shrink"),
+    "feather": N_("Feather"),
+    "invert": N_("Invert"),
+    "paint": N_("Paint it"),
+    "cancel": N_("Cancel"),
 }
 
-EXPIRED = "This preview has expired, and nothing was painted. Please send `/fill` once more."
-CANCELLED = "Cancelled: nothing is painted."
+EXPIRED = N_("This preview has expired, and nothing was painted. Please send `/fill` once more.")
+CANCELLED = N_("Cancelled: nothing is painted.")
 
 
 async def show_preview(
     interaction: discord.Interaction[FluxBot],
     request: Request,
-    attachments: Mapping[str, discord.Attachment],
+    attachments: Mapping[str, discord.Attachment] | None = None,
     *,
     private: bool | None,
     spoiler: bool,
+    images: ReadImages | None = None,
 ) -> None:
     """Answer the member alone with the mask laid over the image, and keep the request as a draft.
 
+    The attachments become the images of the request, or `images` reads these from elsewhere.
     `private` and `spoiler` are for what is painted: the preview is private in any case.
     """
     bot = interaction.client
@@ -72,14 +76,25 @@ async def show_preview(
         visit(interaction), request, private=private, spoiler=spoiler
     ) as admission:
         message_id = await acknowledge(interaction, private=True)
-        request = replace(admission.request, images=await read(attachments))
-        assert request.region is not None
-        images = request.images
-        picture = await bot.previews.render(images["image"], images.get("mask"), request.region)
+        region = request.region
+        assert region is not None
+        files = await (images() if images is not None else read(attachments or {}))
+        files = await with_found_mask(bot, region, files)
+        request = replace(admission.request, images=files)
+        picture = await bot.previews.render(files["image"], files.get("mask"), region)
         asked = origin(interaction, message_id, admission)
         draft = await bot.storage.add_draft(request, asked)
         message = mask_preview(draft, picture)
-        await interaction.edit_original_response(view=_buttons(draft.id), **message.arguments())
+        await interaction.edit_original_response(**message.arguments(_buttons(draft.id)))
+
+
+async def with_found_mask(
+    bot: FluxBot, region: Region, images: Mapping[str, bytes]
+) -> Mapping[str, bytes]:
+    """Return the images of a request, with the mask of what the words of its region name."""
+    if region.words is None or "mask" in images:
+        return images
+    return {**images, "mask": await bot.finder.find(images["image"], region.words)}
 
 
 class MaskButton(
@@ -92,7 +107,7 @@ class MaskButton(
         style = discord.ButtonStyle.primary if verb == "paint" else discord.ButtonStyle.secondary
         super().__init__(
             discord.ui.Button(
-                label=LABELS[verb],
+                label=_(LABELS[verb]),
                 style=style,
                 custom_id=f"mask:{verb}:{draft_id}",
                 row=0 if verb in ADJUSTMENTS else 1,
@@ -112,16 +127,14 @@ class MaskButton(
         return cls(cast(Verb, match["verb"]), int(match["draft_id"]))
 
     async def callback(self, interaction: discord.Interaction[FluxBot]) -> None:  # type: ignore[override]
-        """Act on the draft; discord.py only logs what this raises, so the funnel is here."""
-        try:
+        """Act on the draft."""
+        async with answering(interaction):
             await self._act(interaction)
-        except Exception as error:
-            await explain(interaction, error)
 
     async def _act(self, interaction: discord.Interaction[FluxBot]) -> None:
         draft = await interaction.client.storage.draft(self._draft_id)
         if interaction.user.id != draft.origin.user_id:
-            raise JobError("Only the member who asked for this preview can use its buttons.")
+            raise JobError(_("Only the member who asked for this preview can use its buttons."))
         match self._verb:
             case "paint":
                 await _paint(interaction, draft.id)
@@ -131,11 +144,9 @@ class MaskButton(
                 await _adjust(interaction, draft.id, adjustment)
 
 
-def _buttons(draft_id: int) -> discord.ui.View:
-    view = discord.ui.View(timeout=None)
-    for verb in LABELS:
-        view.add_item(MaskButton(verb, draft_id))
-    return view
+def _buttons(draft_id: int) -> Rows:
+    buttons = [MaskButton(verb, draft_id) for verb in LABELS]
+    return [buttons[: len(ADJUSTMENTS)], buttons[len(ADJUSTMENTS) :]]
 
 
 def _turn(bot: FluxBot, draft_id: int) -> asyncio.Lock:
@@ -157,7 +168,7 @@ async def _adjust(
         picture = await bot.previews.render(images["image"], images.get("mask"), region)
         draft = await bot.storage.adjust_draft(draft_id, region.adjustments)
         message = mask_preview(draft, picture)
-        await interaction.edit_original_response(view=_buttons(draft_id), **message.arguments())
+        await interaction.edit_original_response(**message.arguments(_buttons(draft_id)))
 
 
 def _one_more(region: Region, adjustment: Adjustment) -> Region:
@@ -166,8 +177,8 @@ def _one_more(region: Region, adjustment: Adjustment) -> Region:
         return replace(region, adjustments=made[:-1])
     if len(made) == MAX_ADJUSTMENTS:
         raise RequestError(
-            f"A mask can be adjusted {MAX_ADJUSTMENTS} times.",
-            "Paint it as it is, or start again with another mask.",
+            _("A mask can be adjusted {most} times.", most=number(MAX_ADJUSTMENTS)),
+            _("Paint it as it is, or start again with another mask."),
         )
     return replace(region, adjustments=(*made, adjustment))
 
@@ -182,13 +193,13 @@ async def _paint(interaction: discord.Interaction[FluxBot], draft_id: int) -> No
     async with _turn(bot, draft_id):
         draft = await bot.storage.draft(draft_id)
         try:
-            await interaction.response.edit_message(view=None, **draft_painted(draft).arguments())
+            await interaction.response.edit_message(**draft_painted(draft).arguments())
             async with _message_for(interaction, draft) as message_id:
                 await _submit(interaction, draft, message_id)
         except Exception:
-            again = mask_preview(draft).arguments()
+            again = mask_preview(draft).arguments(_buttons(draft_id))
             with contextlib.suppress(*FAULTS):
-                await interaction.edit_original_response(view=_buttons(draft_id), **again)
+                await interaction.edit_original_response(**again)
             raise
         await bot.storage.remove_draft(draft_id)
 
@@ -233,8 +244,8 @@ async def _cancel(interaction: discord.Interaction[FluxBot], draft_id: int) -> N
     async with _turn(bot, draft_id):
         draft = await bot.storage.draft(draft_id)
         await bot.storage.remove_draft(draft_id)
-        message = draft_ended(draft, CANCELLED)
-        await interaction.response.edit_message(view=None, **message.arguments())
+        message = draft_ended(draft, _(CANCELLED))
+        await interaction.response.edit_message(**message.arguments())
 
 
 async def end_expired_previews(bot: FluxBot) -> None:
@@ -267,9 +278,10 @@ async def _expire(bot: FluxBot, draft: Draft) -> None:
 async def _say_expired(bot: FluxBot, draft: Draft) -> None:
     asked = draft.origin
     webhook = discord.Webhook.partial(asked.application_id, asked.token, client=bot)
-    message = draft_ended(draft, EXPIRED)
+    with speaking(asked.look.language):
+        message = draft_ended(draft, _(EXPIRED))
     try:
-        await webhook.edit_message(asked.message_id, view=None, **message.arguments())
+        await webhook.edit_message(asked.message_id, **message.arguments())
     except FAULTS as error:
         # the member has closed it, or the bot was away for longer than it can be edited
         _log.info("draft %d: its end could not be shown: %s", draft.id, error)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from discord.app_commands import Choice, Range
+from discord.app_commands import Choice, Range, locale_str
 
 from bot.inference.requests import MAX_COUNT, MAX_PROMPT
+from bot.inference.sweeps import MAX_TEXT
 from bot.inference.tools import SIZES, Family
 from bot.inference.types import QUANTIZATIONS, SEED_LIMIT
 
@@ -12,6 +13,7 @@ Prompt = Range[str, 1, MAX_PROMPT]
 Steps = Range[int, 1, 50]
 Seed = Range[int, 0, SEED_LIMIT - 1]
 Count = Range[int, 1, MAX_COUNT]
+Sweep = Range[str, 1, MAX_TEXT]
 
 QUANTIZATION_CHOICES = [Choice(name=value, value=value) for value in QUANTIZATIONS]
 
@@ -29,5 +31,8 @@ DESCRIPTIONS = {
 def size_choices(family: Family) -> list[Choice[str]]:
     """Return the named sizes with the pixels that they have in a family."""
     return [
-        Choice(name="{} {}×{}".format(name, *family.pixels(name)), value=name) for name in SIZES
+        Choice(
+            name=locale_str("{} {}×{}".format(name, *family.pixels(name)), word=name), value=name
+        )
+        for name in SIZES
     ]

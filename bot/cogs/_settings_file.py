@@ -12,6 +12,7 @@ import discord
 from bot.client import FluxBot
 from bot.cogs._attachments import read
 from bot.errors import RequestError
+from bot.i18n import N_, _, number
 from bot.setting_kinds import Ids, Kind, OneChannel
 from bot.setting_maps import RoleFactors
 from bot.settings import KEYS
@@ -19,7 +20,7 @@ from bot.settings_store import Change
 
 MAX_BYTES = 256 * 1024
 
-ADVICE = "Use a file that `/settings export` has written."
+ADVICE = N_("Use a file that `/settings export` has written.")
 
 
 async def export_file(interaction: discord.Interaction[FluxBot]) -> discord.File:
@@ -27,16 +28,23 @@ async def export_file(interaction: discord.Interaction[FluxBot]) -> discord.File
     assert interaction.guild_id is not None
     exported = await interaction.client.storage.settings.export(interaction.guild_id)
     content = json.dumps(exported, indent=2, ensure_ascii=False).encode()
-    return discord.File(io.BytesIO(content), f"settings-{interaction.guild_id}.json")
+    return discord.File(
+        io.BytesIO(content),
+        f"settings-{interaction.guild_id}.json",
+        description=_("All settings of this server, as JSON"),
+    )
 
 
 def check_size(attachment: discord.Attachment) -> None:
     """Raise RequestError for a file that is too large to be one of settings."""
     if attachment.size > MAX_BYTES:
         raise RequestError(
-            f"The file has {attachment.size // 1024} KiB, but at most {MAX_BYTES // 1024} KiB are"
-            " read.",
-            ADVICE,
+            _(
+                "The file has {size} KiB, but at most {most} KiB are read.",
+                size=number(attachment.size // 1024),
+                most=number(MAX_BYTES // 1024),
+            ),
+            _(ADVICE),
         )
 
 
@@ -48,20 +56,23 @@ async def read_file(attachment: discord.Attachment) -> Any:
         # escapes may stand for halves of characters, which neither SQLite nor Discord take
         json.dumps(value, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
-        where = f"line {error.lineno}" if isinstance(error, json.JSONDecodeError) else "it"
-        raise RequestError(f"This is no JSON file: {where} cannot be read.", ADVICE) from error
+        problem = _("This is no JSON file: it cannot be read.")
+        if isinstance(error, json.JSONDecodeError):
+            line = number(error.lineno)
+            problem = _("This is no JSON file: line {line} cannot be read.", line=line)
+        raise RequestError(problem, _(ADVICE)) from error
     return value
 
 
 def strangers(guild: discord.Guild, changes: Iterable[Change]) -> list[str]:
     """Return the settings that now name channels or roles which are not in this server."""
     there = {each.id for each in (*guild.channels, *guild.threads, *guild.roles)}
-    titles = (
-        KEYS[change.key].title.lower()
+    nouns = (
+        KEYS[change.key].noun
         for change in changes
         if change.key in KEYS and not _ids(KEYS[change.key].kind, change.new) <= there
     )
-    return list(dict.fromkeys(titles))
+    return list(dict.fromkeys(nouns))
 
 
 def _ids(kind: Kind, value: Any) -> Set[int]:

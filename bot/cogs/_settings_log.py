@@ -7,9 +7,10 @@ from typing import Any, Self
 
 import discord
 
-from bot.client import FluxBot, explain
+from bot.client import FluxBot, answering
 from bot.cogs._settings_place import check_user, clipped
-from bot.messages import ACCENT
+from bot.colours import ACCENT
+from bot.i18n import _
 from bot.settings import KEYS, Key
 from bot.settings_store import WHOLE_SERVER, Change
 
@@ -44,13 +45,11 @@ class LogPage(
         return cls(int(match["page"]), int(match["user_id"]))
 
     async def callback(self, interaction: discord.Interaction[FluxBot]) -> None:  # type: ignore[override]
-        """Turn the page; discord.py only logs what a DynamicItem raises, so the funnel is here."""
-        try:
+        """Turn the page."""
+        async with answering(interaction):
             check_user(interaction, self._user_id)
             await interaction.response.defer()
             await show_log(interaction, self._page)
-        except Exception as error:
-            await explain(interaction, error)
 
 
 async def show_log(interaction: discord.Interaction[FluxBot], page: int) -> None:
@@ -60,16 +59,16 @@ async def show_log(interaction: discord.Interaction[FluxBot], page: int) -> None
     changes = await store.log(interaction.guild_id, count=PAGE + 1, skip=page * PAGE)
     more = len(changes) > PAGE
     embed = discord.Embed(
-        title="Changes of the settings",
+        title=_("Changes of the settings"),
         colour=ACCENT,
-        description="\n".join(map(_line, changes[:PAGE])) or "Nothing has been changed yet.",
+        description="\n".join(map(_line, changes[:PAGE])) or _("Nothing has been changed yet."),
     )
     view = None
     if page or more:
         view = discord.ui.View(timeout=None)
         user_id = interaction.user.id
-        view.add_item(LogPage(max(0, page - 1), user_id, "Back", disabled=page == 0))
-        view.add_item(LogPage(page + 1, user_id, "More", disabled=not more))
+        view.add_item(LogPage(max(0, page - 1), user_id, _("Back"), disabled=page == 0))
+        view.add_item(LogPage(page + 1, user_id, _("More"), disabled=not more))
     await interaction.edit_original_response(embed=embed, view=view)
 
 
@@ -78,11 +77,12 @@ def _line(change: Change) -> str:
     what = (
         f"**{key.title}** {_shown(key, change.old)} → {_shown(key, change.new)}"
         if key
-        else (f"`{change.key}`, which this version does not know")
+        else _("`{name}`, which this version does not know", name=change.key)
     )
-    where = "" if change.channel_id == WHOLE_SERVER else f" in <#{change.channel_id}>"
-    return f"<t:{change.changed_at:.0f}:R> <@{change.user_id}>: {what}{where}"
+    if change.channel_id != WHOLE_SERVER:
+        what = _("{change} in {channel}", change=what, channel=f"<#{change.channel_id}>")
+    return f"<t:{change.changed_at:.0f}:R> <@{change.user_id}>: {what}"
 
 
 def _shown(key: Key, value: Any) -> str:
-    return "default" if value is None else clipped(key.kind.show(value), SHOWN)
+    return _("default") if value is None else clipped(key.kind.show(value), SHOWN)

@@ -9,8 +9,9 @@ from typing import Any
 import discord
 from discord.ui import Label, Modal, RoleSelect, TextDisplay, TextInput, UserSelect
 
-from bot.client import FluxBot, explain
+from bot.client import FluxBot, answering
 from bot.errors import RequestError
+from bot.i18n import _
 from bot.setting_kinds import EMPTY, Kind, Whole
 from bot.setting_maps import Bans, RoleFactors
 from bot.settings import Key
@@ -31,8 +32,8 @@ class Change(Modal):
         text = key.kind.edit(value)
         if len(text) > LONGEST:
             raise RequestError(
-                f"`{key.name}` is too long to be edited here.",
-                "Use `/settings export` and `/settings import`.",
+                _("`{name}` is too long to be edited here.", name=key.name),
+                _("Use `/settings export` and `/settings import`."),
             )
         self._kind = key.kind
         self._changed = changed
@@ -44,25 +45,25 @@ class Change(Modal):
             required=False,
             max_length=LONGEST,
         )
-        self.add_item(TextDisplay(f"{key.description}."))
+        self.add_item(TextDisplay(f"{_(key.description)}."))
         if self._adder is not None:
             for item in self._adder.labels:
                 self.add_item(item)
-        self.add_item(TextDisplay(f"Allowed: {key.kind.hint}."))
-        self.add_item(Label(text="All of them" if self._adder else "Value", component=self._typed))
+        self.add_item(TextDisplay(_("Allowed: {hint}.", hint=key.kind.hint)))
+        self.add_item(
+            Label(
+                text=_("All of them") if self._adder else _("Value"),
+                component=self._typed,
+            )
+        )
 
     async def on_submit(self, interaction: discord.Interaction[FluxBot]) -> None:  # type: ignore[override]
         """Read what was typed, with those that were chosen as if they had been typed too."""
-        text = self._typed.value
-        if self._adder is not None and (lines := self._adder.lines()):
-            text = "\n".join(lines if text.strip().lower() in EMPTY else [text, *lines])
-        await self._changed(interaction, self._kind.parse(text))
-
-    async def on_error(  # type: ignore[override]
-        self, interaction: discord.Interaction[FluxBot], error: Exception
-    ) -> None:
-        """Explain what was wrong with it."""
-        await explain(interaction, error)
+        async with answering(interaction):
+            text = self._typed.value
+            if self._adder is not None and (lines := self._adder.lines()):
+                text = "\n".join(lines if text.strip().lower() in EMPTY else [text, *lines])
+            await self._changed(interaction, self._kind.parse(text))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -77,7 +78,7 @@ class _Adder:
     @property
     def labels(self) -> tuple[Label[Any], Label[Any]]:
         return (
-            Label(text="Add or change", component=self.select),
+            Label(text=_("Add or change"), component=self.select),
             Label(text=self.question, component=self.rest),
         )
 
@@ -92,17 +93,17 @@ def _adder(kind: Kind) -> _Adder | None:
             return _Adder(
                 sign="@&",
                 select=RoleSelect(custom_id="added", min_values=0, max_values=25),
-                question="How many times the limits",
+                question=_("How many times the limits"),
                 rest=TextInput(
-                    custom_id="rest", placeholder="3, or 0 for no limits", required=False
+                    custom_id="rest", placeholder=_("3, or 0 for no limits"), required=False
                 ),
             )
         case Bans():
             return _Adder(
                 sign="@",
                 select=UserSelect(custom_id="added", min_values=0, max_values=25),
-                question="For how many days, and why",
-                rest=TextInput(custom_id="rest", placeholder="7 spam", required=False),
+                question=_("For how many days, and why"),
+                rest=TextInput(custom_id="rest", placeholder=_("7 spam"), required=False),
             )
         case _:
             return None

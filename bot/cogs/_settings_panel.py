@@ -16,16 +16,18 @@ from weakref import WeakValueDictionary
 import discord
 from discord.ui import ActionRow, Container, LayoutView, Separator, TextDisplay
 
-from bot.client import FluxBot, explain
+from bot.client import FluxBot, answering, language_of
 from bot.cogs._settings_modal import Change
 from bot.cogs._settings_place import Place, check_user, clipped, place_of, settings_at
 from bot.cogs._settings_rows import Panel, Plain, chosen_value, rows
+from bot.colours import ACCENT
 from bot.files import disk_use
-from bot.messages import ACCENT
+from bot.i18n import N_, _, speak
 from bot.settings import Key, key_of
 from bot.units import format_bytes
 
-DISK_PAGE = "Replies"
+LIMITS_OF_USE = N_("Limits of use")
+DISK_PAGE = "Language and archive"
 
 _turns: WeakValueDictionary[int, asyncio.Lock] = WeakValueDictionary()
 """For each panel that is being changed: clicks on it are worked off one by one."""
@@ -45,11 +47,9 @@ class Control(
         return cls(item)
 
     async def callback(self, interaction: discord.Interaction[FluxBot]) -> None:  # type: ignore[override]
-        """Act on the panel; discord.py only logs what a DynamicItem raises: the funnel is here."""
-        try:
+        """Act on the panel."""
+        async with answering(interaction):
             await self._act(interaction)
-        except Exception as error:
-            await explain(interaction, error)
 
     async def _act(self, interaction: discord.Interaction[FluxBot]) -> None:
         named = self.template.fullmatch(self.custom_id)
@@ -101,28 +101,30 @@ async def save(
         await interaction.client.storage.settings.change(
             place.guild_id, place.channel_id, {key.name: value}, user_id=interaction.user.id
         )
-        await show(interaction, panel, _title(key))
+        speak(await language_of(interaction))  # which may be what has changed
+        await show(interaction, panel, _page(key))
 
 
-async def show(interaction: discord.Interaction[FluxBot], panel: Panel, title: str) -> None:
+async def show(interaction: discord.Interaction[FluxBot], panel: Panel, page: str) -> None:
     """Draw a page of a panel as its settings are now, in the message that is acknowledged."""
     bot = interaction.client
     settings = await settings_at(bot, panel.place)
     pages = _pages(panel.place)
-    title = title if title in pages else next(iter(pages))
+    page = page if page in pages else next(iter(pages))
     container: Container[Any] = Container(
         TextDisplay(await _header(bot, panel)),
-        ActionRow(Control(_page_select(panel, pages, title))),
+        ActionRow(Control(_page_select(panel, pages, page))),
         Separator(),
         accent_colour=ACCENT,
     )
-    for key in pages[title]:
+    for key in pages[page]:
         for item in rows(panel, settings[key.name], Control):
             container.add_item(item)
-    if title == DISK_PAGE:
-        used = await asyncio.to_thread(disk_use, bot.settings.data_dir)
+    if page == DISK_PAGE:
+        used = format_bytes(await asyncio.to_thread(disk_use, bot.settings.data_dir))
+        told = _("The bot's data take {size} on its disk.", size=used)
         container.add_item(Separator())
-        container.add_item(TextDisplay(f"-# The bot's data take {format_bytes(used)} on its disk."))
+        container.add_item(TextDisplay(f"-# {told}"))
     view = LayoutView(timeout=None).add_item(container)
     await interaction.edit_original_response(view=view)
 
@@ -130,21 +132,22 @@ async def show(interaction: discord.Interaction[FluxBot], panel: Panel, title: s
 def _pages(place: Place) -> Mapping[str, list[Key]]:
     pages: dict[str, list[Key]] = {}
     for key in place.keys.values():
-        pages.setdefault(_title(key), []).append(key)
+        pages.setdefault(_page(key), []).append(key)
     return pages
 
 
-def _title(key: Key) -> str:
+def _page(key: Key) -> str:
     """Return the page of a setting; all limits are more than one page has room for."""
-    return "Limits of use" if key.page == "Limits" and not key.per_channel else key.page
+    return LIMITS_OF_USE if key.page == "Limits" and not key.per_channel else key.page
 
 
-def _page_select(panel: Panel, pages: Mapping[str, Iterable[Key]], title: str) -> Plain:
+def _page_select(panel: Panel, pages: Mapping[str, Iterable[Key]], page: str) -> Plain:
     options = [
         discord.SelectOption(
-            label=name,
-            description=clipped(", ".join(key.title.lower() for key in keys), 100),
-            default=name == title,
+            label=_(name),
+            value=name,
+            description=clipped(", ".join(key.noun for key in keys), 100),
+            default=name == page,
         )
         for name, keys in pages.items()
     ]
@@ -154,12 +157,15 @@ def _page_select(panel: Panel, pages: Mapping[str, Iterable[Key]], title: str) -
 async def _header(bot: FluxBot, panel: Panel) -> str:
     if panel.place.channel_ids:
         what = str(panel.place)
-        scope = "What is not set here is as in its category or the server."
+        scope = _("What is not set here is as in its category or the server.")
     else:
         what = discord.utils.escape_markdown(panel.guild.name)
         channels = await bot.storage.settings.channels(panel.guild.id)
         others = clipped(" ".join(f"<#{each}>" for each in channels), 300)
-        scope = "They hold in all channels."
+        scope = _("They hold in all channels.")
         if others:
-            scope = f"Set otherwise in {others}: see `/settings panel channel:`."
-    return f"### Settings of {what}\n-# Changes are saved at once. {scope}"
+            scope = _(
+                "Set otherwise in {channels}: see `/settings panel channel:`.", channels=others
+            )
+    title, saved = _("Settings of {place}", place=what), _("Changes are saved at once.")
+    return f"### {title}\n-# {saved} {scope}"

@@ -12,6 +12,7 @@ import discord
 from bot.client import FluxBot
 from bot.cogs._visit import channel_ids
 from bot.errors import Refused
+from bot.i18n import _
 from bot.inference.tools import TOOLS
 from bot.settings import KEYS, Key, ServerSettings
 from bot.settings_store import WHOLE_SERVER
@@ -40,7 +41,7 @@ class Place:
         return {name: key for name, key in KEYS.items() if key.per_channel or not self.channel_ids}
 
     def __str__(self) -> str:
-        return f"<#{self.channel_id}>" if self.channel_ids else "the server"
+        return f"<#{self.channel_id}>" if self.channel_ids else _("the server")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -86,7 +87,7 @@ async def settings_at(bot: FluxBot, place: Place) -> Mapping[str, Setting]:
         settings[name] = Setting(
             key=key,
             value=getattr(effective, name),
-            source=_source(place, set_in[-1]) if set_in else "default",
+            source=_source(place, set_in[-1]) if set_in else _("default"),
             here=place.channel_id in set_in,
             warning=_warning(bot, place, effective, name),
         )
@@ -98,39 +99,43 @@ def _warning(bot: FluxBot, place: Place, settings: ServerSettings, name: str) ->
     match name:
         case "model" | "tools" if settings.model not in settings.tools:
             title = TOOLS[settings.model].title
-            return f"{title} is the default of /generate, and is not on."
+            return _("{model} is the default of /generate, and is not on.", model=title)
         case "classifier" if settings.classifier != "off" and bot.settings.classifier is None:
-            return "The operator has set no CLASSIFIER, so nothing is painted."
+            return _("The operator has set no CLASSIFIER, so nothing is painted.")
         case "archive_channel" if settings.archive_channel is not None:
             guild = bot.get_guild(place.guild_id)
             if guild is None:
                 return ""
             channel = guild.get_channel_or_thread(settings.archive_channel)
             if channel is None or isinstance(channel, NO_MESSAGES):
-                return "This is no channel of the server that has messages."
+                return _("This is no channel of the server that has messages.")
             granted = channel.permissions_for(guild.me)
             if not (granted.send_messages and granted.attach_files and granted.embed_links):
-                return "The bot may not post pictures there."
+                return _("The bot may not post pictures there.")
     return ""
 
 
 def _source(place: Place, channel_id: int) -> str:
     if channel_id == WHOLE_SERVER:
-        return "set for the server"
-    return "set for this channel" if channel_id == place.channel_id else f"set in <#{channel_id}>"
+        return _("set for the server")
+    if channel_id == place.channel_id:
+        return _("set for this channel")
+    return _("set in {channel}", channel=f"<#{channel_id}>")
 
 
 def check_user(interaction: discord.Interaction[FluxBot], user_id: int) -> None:
     """Raise Refused unless this member opened what was clicked, and may still use it."""
     if interaction.user.id != user_id:
         raise Refused(
-            "Only the member who opened these settings can use them.",
-            "Open your own with `/settings panel`.",
+            _("Only the member who opened these settings can use them."),
+            _("Open your own with `/settings panel`."),
         )
     assert interaction.message is not None
     age = interaction.created_at - interaction.message.created_at
     if age > LEFT_OPEN and not interaction.permissions.manage_guild:
-        raise Refused("This was left open for long.", "Open it once more with `/settings panel`.")
+        raise Refused(
+            _("This was left open for long."), _("Open it once more with `/settings panel`.")
+        )
 
 
 def clipped(text: str, limit: int) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +10,7 @@ import discord
 from discord.ui import ActionRow, Button, ChannelSelect, RoleSelect, Section, Select, TextDisplay
 
 from bot.cogs._settings_place import Place, Setting, clipped
+from bot.i18n import _
 from bot.setting_kinds import Ids, Kind, OneChannel, OneOf, Several, Switch
 
 MOST_CHOSEN = 25
@@ -46,17 +47,19 @@ class Panel:
 def rows(panel: Panel, setting: Setting, wrap: Wrap) -> list[discord.ui.Item[Any]]:
     """Return the components of one setting; `wrap` makes them answer."""
     key = setting.key
-    warning = f"-# **But:** {setting.warning}\n" if setting.warning else ""
-    text = (
-        f"**{key.title}** · {clipped(setting.shown, SHOWN)}\n{warning}"
-        f"-# {key.description} · {setting.source}"
-    )
+    lines = [
+        f"**{key.title}** · {clipped(setting.shown, SHOWN)}",
+        f"-# {_(key.description)} · {setting.source}",
+    ]
+    if setting.warning:
+        lines.insert(1, "-# " + _("**But:** {warning}", warning=setting.warning))
+    text = "\n".join(lines)
     control = _control(panel, setting)
     if not setting.here and isinstance(control, Button):
         return [Section(text, accessory=wrap(control))]
     if not setting.here:
         return [TextDisplay(text), ActionRow(wrap(control))]
-    reset: Plain = Button(label="Reset", custom_id=panel.custom_id("reset", key.name))
+    reset: Plain = Button(label=_("Reset"), custom_id=panel.custom_id("reset", key.name))
     if isinstance(control, Button):
         return [TextDisplay(text), ActionRow(wrap(control), wrap(reset))]
     return [Section(text, accessory=wrap(reset)), ActionRow(wrap(control))]
@@ -80,23 +83,23 @@ def _control(panel: Panel, setting: Setting) -> Plain:
     choose = panel.custom_id("choose", name)
     match kind:
         case Switch():
-            verb = "off" if value else "on"
-            return Button(label=f"Turn {verb}", custom_id=panel.custom_id(verb, name))
+            verb, label = ("off", _("Turn off")) if value else ("on", _("Turn on"))
+            return Button(label=label, custom_id=panel.custom_id(verb, name))
         case OneOf():
             # for a channel, what is unset is no choice: it is then as in the server
-            unset = (kind.unset,) if kind.unset and not panel.place.channel_ids else ()
-            options = _options((*unset, *kind.options), {kind.show(value)})
+            offered = kind.options if panel.place.channel_ids else kind.typed
+            options = _options({each: kind.label(each) for each in offered}, [kind.edit(value)])
             return Select(custom_id=choose, options=options, placeholder=kind.show(value))
         case Several():
-            options = _options(kind.options, value)
+            options = _options({each: each for each in kind.options}, value)
             return Select(custom_id=choose, options=options, max_values=len(options))
         case Ids(sign="#") if len(panel.present(value)) < len(value):
             # a select would drop what it cannot show, as archived threads
-            return Button(label="Change", custom_id=panel.custom_id("change", name))
+            return Button(label=_("Change"), custom_id=panel.custom_id("change", name))
         case Ids(sign="#") if len(value) <= MOST_CHOSEN:
             return ChannelSelect(
                 custom_id=choose,
-                placeholder="Choose channels or categories",
+                placeholder=_("Choose channels or categories"),
                 min_values=0,
                 max_values=MOST_CHOSEN,
                 default_values=panel.present(value),
@@ -104,7 +107,7 @@ def _control(panel: Panel, setting: Setting) -> Plain:
         case Ids() if len(value) <= MOST_CHOSEN:
             return RoleSelect(
                 custom_id=choose,
-                placeholder="Choose roles",
+                placeholder=_("Choose roles"),
                 min_values=0,
                 max_values=MOST_CHOSEN,
                 default_values=panel.present(value),
@@ -112,14 +115,17 @@ def _control(panel: Panel, setting: Setting) -> Plain:
         case OneChannel():
             return ChannelSelect(
                 custom_id=choose,
-                placeholder="Choose a channel",
+                placeholder=_("Choose a channel"),
                 channel_types=[discord.ChannelType.text, discord.ChannelType.news],
                 min_values=0,
                 default_values=panel.present([value] if value else []),
             )
         case _:
-            return Button(label="Change", custom_id=panel.custom_id("change", name))
+            return Button(label=_("Change"), custom_id=panel.custom_id("change", name))
 
 
-def _options(names: Sequence[str], chosen: Sequence[str] | set[str]) -> list[discord.SelectOption]:
-    return [discord.SelectOption(label=name, default=name in chosen) for name in names]
+def _options(labels: Mapping[str, str], chosen: Sequence[str]) -> list[discord.SelectOption]:
+    return [
+        discord.SelectOption(label=label, value=value, default=value in chosen)
+        for value, label in labels.items()
+    ]

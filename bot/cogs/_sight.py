@@ -10,6 +10,7 @@ from bot.archive import Sight
 from bot.client import FluxBot
 from bot.cogs._visit import is_age_restricted
 from bot.errors import Refused
+from bot.i18n import _
 from bot.records import Job
 
 
@@ -23,8 +24,8 @@ def moderators_sight(interaction: discord.Interaction[FluxBot]) -> Sight:
     channel_ids = _channel_ids(interaction, lambda allowed: allowed.manage_messages)
     if not channel_ids:
         raise Refused(
-            "Only those who manage messages in this server see what others have made.",
-            "Leave `whose` out to see your own.",
+            _("Only those who manage messages in this server see what others have made."),
+            _("Leave `whose` out to see your own."),
         )
     return Sight(
         user_id=interaction.user.id, guild_id=interaction.guild_id, channel_ids=channel_ids

@@ -86,7 +86,9 @@ async def submit(
         visit(interaction), request, private=private, spoiler=spoiler
     ) as admission:
         # before the acknowledgement: what is said after it may be public
-        bot.jobs.check_room(interaction.guild_id, interaction.user.id, admission.limits)
+        bot.jobs.check_room(
+            interaction.guild_id, interaction.user.id, admission.limits, request.cells
+        )
         message_id = await acknowledge(interaction, private=admission.private)
         request = admission.request
         if attachments:

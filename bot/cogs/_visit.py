@@ -7,14 +7,15 @@ from dataclasses import dataclass
 import discord
 
 from bot.client import FluxBot
+from bot.i18n import N_, _
 from bot.inference.tools import Family
 from bot.policy import Visit
 
 NEEDED = {
-    "view_channel": "see messages",
-    "send_messages": "send messages",
-    "embed_links": "embed links",
-    "attach_files": "attach files",
+    "view_channel": N_("see messages"),
+    "send_messages": N_("send messages"),
+    "embed_links": N_("embed links"),
+    "attach_files": N_("attach files"),
 }
 """Permissions without which a public answer does not arrive, or not after fifteen minutes."""
 
@@ -77,4 +78,4 @@ def _missing(interaction: discord.Interaction[FluxBot]) -> tuple[str, ...]:
     needed = dict(NEEDED)
     if isinstance(interaction.channel, discord.Thread):
         needed["send_messages_in_threads"] = needed.pop("send_messages")
-    return tuple(said for name, said in needed.items() if not getattr(granted, name))
+    return tuple(_(said) for name, said in needed.items() if not getattr(granted, name))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
 import discord
@@ -10,8 +11,8 @@ from discord.ext import commands
 
 from bot.client import FluxBot
 from bot.cogs import _options
-from bot.cogs._attachments import attached
-from bot.cogs._mask_preview import show_preview
+from bot.cogs._attachments import attached, read
+from bot.cogs._mask_preview import show_preview, with_found_mask
 from bot.cogs._submit import UNREAD, random_seed, submit
 from bot.cogs._visit import defaults
 from bot.inference.regions import AREAS
@@ -32,7 +33,7 @@ class Fill(commands.Cog):
         image="The image to repaint a part of; where it is transparent counts as the mask",
         prompt="What shall be there",
         mask="White is repainted; or a copy of the image with strokes over what shall go",
-        area="A part by its name, or x y w h in percent",
+        area="What to find, in English words; or a part by its name; or x y w h in percent",
         left="Grow the image to the left, in percent of its width",
         right="Grow the image to the right, in percent of its width",
         top="Grow the image at the top, in percent of its height",
@@ -76,8 +77,16 @@ class Fill(commands.Cog):
             count=count,
             quantization=quantization or here.quantization,
         )
-        hand_over = show_preview if preview == "on" else submit
-        await hand_over(interaction, request, attachments, private=private, spoiler=spoiler)
+        if preview == "on":
+            await show_preview(interaction, request, attachments, private=private, spoiler=spoiler)
+            return
+
+        async def images() -> Mapping[str, bytes]:
+            assert request.region is not None
+            files = await read(attachments)
+            return await with_found_mask(interaction.client, request.region, files)
+
+        await submit(interaction, request, private=private, spoiler=spoiler, images=images)
 
     @fill.autocomplete("area")
     async def suggest_areas(

@@ -15,7 +15,7 @@ from discord import app_commands
 from discord.ext import commands
 
 from bot.archive import Sight
-from bot.client import FluxBot, explain
+from bot.client import FluxBot, answering
 from bot.cogs._history_view import (
     PAGE,
     PLACE,
@@ -30,6 +30,7 @@ from bot.cogs._history_view import (
 from bot.cogs._sight import moderators_sight, own_sight
 from bot.cogs._submit import acknowledge, submit
 from bot.errors import JobError, Refused, StorageError
+from bot.i18n import N_, _
 from bot.inference.tools import TOOLS
 from bot.looks import shown
 from bot.records import Job
@@ -38,14 +39,14 @@ from bot.thumbnails import thumbnails
 Verb = Literal["older", "newer", "back", "job", "show", "again", "ask", "delete"]
 
 LABELS: Mapping[Verb, str] = {
-    "older": "More",
-    "newer": "Back",
-    "back": "To the list",
-    "job": "Keep it",
-    "show": "Show",
-    "again": "Use again",
-    "ask": "Delete",
-    "delete": "Delete for good",
+    "older": N_("More"),
+    "newer": N_("Back"),
+    "back": N_("To the list"),
+    "job": N_("Keep it"),
+    "show": N_("Show"),
+    "again": N_("Use again"),
+    "ask": N_("Delete"),
+    "delete": N_("Delete for good"),
 }
 
 SMALL = 256
@@ -54,15 +55,16 @@ LARGE = 512
 """Pixels of one beside its job."""
 MOST_PICTURES = 4
 
-QUESTION = "Its pictures, its prompt and the images that were attached are deleted for good."
-NOT_KEPT = (
-    "The pictures of job {} are not kept any more. Use again makes them anew from the same seed."
+QUESTION = N_("Its pictures, its prompt and the images that were attached are deleted for good.")
+NOT_KEPT = N_(
+    "The pictures of job {id} are not kept any more. Use again makes them anew from the same seed."
 )
-NO_PICTURES = "Job {} made no pictures."
-INPUTS_NOT_KEPT = (
+NO_PICTURES = N_("Job {id} made no pictures.")
+INPUTS_NOT_KEPT = N_(
     "The images that were attached to this are not kept any more. Attach them to a new command."
 )
-ATTACH = "Attach images of your own to a new command."
+NOT_THEIRS = N_("Another member attached images to this, which stay theirs.")
+ATTACH = N_("Attach images of your own to a new command.")
 
 
 class History(commands.Cog):
@@ -105,7 +107,7 @@ class HistoryButton(
             style = discord.ButtonStyle.danger
         super().__init__(
             discord.ui.Button(
-                label=LABELS[verb],
+                label=_(LABELS[verb]),
                 style=style,
                 custom_id=f"past:{verb}:{job_id}:{place}",
                 disabled=disabled,
@@ -126,11 +128,9 @@ class HistoryButton(
         return cls(cast(Verb, match["verb"]), number(match["job"]), Place.from_match(match))
 
     async def callback(self, interaction: discord.Interaction[FluxBot]) -> None:  # type: ignore[override]
-        """Act; discord.py only logs what a DynamicItem raises, so the funnel is here."""
-        try:
+        """Act."""
+        async with answering(interaction):
             await _act(interaction, self._verb, self._job_id, self._place)
-        except Exception as error:
-            await explain(interaction, error)
 
 
 class HistorySelect(
@@ -142,7 +142,7 @@ class HistorySelect(
     def __init__(self, place: Place, options: list[discord.SelectOption]) -> None:
         super().__init__(
             discord.ui.Select(
-                placeholder="Choose one", custom_id=f"past:choose:{place}", options=options
+                placeholder=_("Choose one"), custom_id=f"past:choose:{place}", options=options
             )
         )
         self._place = place
@@ -158,14 +158,12 @@ class HistorySelect(
         return cls(Place.from_match(match), item.options)
 
     async def callback(self, interaction: discord.Interaction[FluxBot]) -> None:  # type: ignore[override]
-        """Show the job that was chosen; what is raised would only be logged."""
-        try:
+        """Show the job that was chosen."""
+        async with answering(interaction):
             (chosen,) = cast(Mapping[str, Any], interaction.data)["values"]
             if not chosen.isdecimal():
-                raise JobError("This is no job. Please choose one of the list.")
+                raise JobError(_("This is no job. Please choose one of the list."))
             await _act(interaction, "job", number(chosen), self._place)
-        except Exception as error:
-            await explain(interaction, error)
 
 
 def sight(interaction: discord.Interaction[FluxBot], place: Place) -> Sight:
@@ -193,7 +191,7 @@ async def _act(
         case "again":
             await _make_again(interaction, job)
         case "ask":
-            await _show_job(interaction, job, place, "delete", "job", note=QUESTION)
+            await _show_job(interaction, job, place, "delete", "job", note=_(QUESTION))
         case "delete":
             await _delete(interaction, job, place)
 
@@ -251,9 +249,9 @@ async def result_arguments(interaction: discord.Interaction[FluxBot], job: Job) 
     """Return the arguments of an edit that shows a result again; raise JobError without one."""
     storage = interaction.client.storage
     if job.outcome is None:
-        raise JobError(NO_PICTURES.format(job.id))
+        raise JobError(_(NO_PICTURES, id=job.id))
     if not await storage.archive.has_pictures(job.id):
-        raise JobError(NOT_KEPT.format(job.id))
+        raise JobError(_(NOT_KEPT, id=job.id))
     result = await storage.result(job)
     return (await shown(job, result, interaction.filesize_limit)).arguments()
 
@@ -266,13 +264,13 @@ def _may_use_again(interaction: discord.Interaction[FluxBot], job: Job) -> bool:
 async def _make_again(interaction: discord.Interaction[FluxBot], job: Job) -> None:
     """Submit the request of a job once more, in the name of who presses."""
     if not _may_use_again(interaction, job):
-        raise Refused("Another member attached images to this, which stay theirs.", ATTACH)
+        raise Refused(_(NOT_THEIRS), _(ATTACH))
 
     async def images() -> Mapping[str, bytes]:
         try:
             return await interaction.client.storage.inputs(job.id)
         except StorageError as error:
-            raise JobError(INPUTS_NOT_KEPT) from error
+            raise JobError(_(INPUTS_NOT_KEPT)) from error
 
     await submit(
         interaction,
@@ -290,7 +288,7 @@ async def _delete(interaction: discord.Interaction[FluxBot], job: Job, place: Pl
     await bot.storage.disposal.delete(job.id)
     await bot.storage.disposal.forget()
     bot.removals.begin([job])
-    await _show_page(interaction, place, note=f"Job {job.id} is deleted.")
+    await _show_page(interaction, place, note=_("Job {id} is deleted.", id=job.id))
 
 
 def _row(*items: discord.ui.Item[Any]) -> discord.ui.ActionRow[Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import io
 import json
 import re
 from collections.abc import Mapping
@@ -14,20 +13,22 @@ from discord import app_commands
 from discord.ext import commands
 
 from bot.archive import Sight
-from bot.captions import caption, memory_line, own_options
-from bot.client import FluxBot, explain
+from bot.captions import caption
+from bot.client import FluxBot, answering
 from bot.cogs._attachments import attached, read
 from bot.cogs._history_view import plain
 from bot.cogs._sight import sees, wide_sight
 from bot.cogs._submit import acknowledge
 from bot.cogs.history import result_arguments
+from bot.colours import ACCENT, accent
 from bot.errors import JobError, RequestError
+from bot.facts import Fact, asked, facts
+from bot.i18n import N_, _, counted
 from bot.inference.tools import TOOLS
-from bot.inference.types import MemoryStats, Weights
-from bot.messages import ACCENT, FIELD_LIMIT, joined
+from bot.messages import joined, named_job
 from bot.picture_facts import PictureFacts, read_facts
-from bot.records import Job
-from bot.units import counted, format_seconds
+from bot.records import Job, result_of
+from bot.rendering import Attachment, Message
 
 MOST_PICTURES = 4
 """Pictures of one message that are read."""
@@ -36,16 +37,16 @@ MOST_PARENTS = 10
 MOST_UNDO = 5
 
 MADE_WITH = {
-    "model": "Model",
-    "weights": "Weights",
-    "transformer": "Transformer",
-    "revision": "Revision",
-    "kernel": "Kernel",
-    "dtype": "Precision",
-    "device": "Device",
+    "model": N_("Model"),
+    "weights": N_("Weights"),
+    "transformer": N_("Transformer"),
+    "revision": N_("Revision"),
+    "kernel": N_("Kernel"),
+    "dtype": N_("Precision"),
+    "device": N_("Device"),
 }
-UNKNOWN = "not noted at that time"
-NOT_YOURS = "A job that you cannot see"
+UNKNOWN = N_("not noted at that time")
+NOT_YOURS = N_("A job that you cannot see")
 
 
 class UndoButton(
@@ -69,29 +70,27 @@ class UndoButton(
         return cls(int(match["job_id"]))
 
     async def callback(self, interaction: discord.Interaction[FluxBot]) -> None:  # type: ignore[override]
-        """Show it; discord.py only logs what a DynamicItem raises, so the funnel is here."""
-        try:
+        """Show it."""
+        async with answering(interaction):
             job = await interaction.client.storage.archive.find(
                 wide_sight(interaction), self._job_id
             )
             await acknowledge(interaction, private=True)
             await interaction.edit_original_response(**await result_arguments(interaction, job))
-        except Exception as error:
-            await explain(interaction, error)
 
 
 async def image_info(interaction: discord.Interaction[FluxBot], message: discord.Message) -> None:
     """See how the pictures of a message were made."""
     await acknowledge(interaction, private=True)
-    job = await _own_job(interaction, message)
+    job = await own_job(interaction, message)
     if job is None:
         arguments = await _of_files(message)
     else:
-        arguments = await _of_job(interaction, job)
+        arguments = await job_arguments(interaction, job)
     await interaction.edit_original_response(**arguments)
 
 
-async def _own_job(
+async def own_job(
     interaction: discord.Interaction[FluxBot], message: discord.Message
 ) -> Job | None:
     """Return the job whose result a message of ours shows; None if it is not for who asks."""
@@ -111,83 +110,58 @@ async def _named_job(
     interaction: discord.Interaction[FluxBot], message: discord.Message
 ) -> Job | None:
     """Return the job that a message names which is not its first: posted anew, or shown again."""
-    footers = [embed.footer.text or "" for embed in message.embeds]
-    named = next(filter(None, (re.fullmatch(r"Job (\d{1,18})", each) for each in footers)), None)
-    if named is None:
+    number = named_job(message)
+    if number is None:
         return None
     try:
-        job = await interaction.client.storage.archive.find(wide_sight(interaction), int(named[1]))
+        job = await interaction.client.storage.archive.find(wide_sight(interaction), number)
     except JobError:
         return None
     # the jobs of another data folder had the same numbers
     return job if job.outcome is not None and job.origin.message_id < message.id else None
 
 
-async def _of_job(interaction: discord.Interaction[FluxBot], job: Job) -> dict[str, Any]:
+async def job_arguments(interaction: discord.Interaction[FluxBot], job: Job) -> dict[str, Any]:
+    """Return the arguments of an edit that shows how the pictures of a job were made."""
     archive = interaction.client.storage.archive
     ancestors, sight = await archive.ancestors(job.id), wide_sight(interaction)
-    embed = _job_embed(job)
+    known = _known(job)
     if ancestors:
         lines = [_ancestor_line(each, sight) for each in ancestors[:MOST_PARENTS]]
-        embed.add_field(name="Made from", value=joined(lines), inline=False)
+        known.append(Fact(N_("Made from"), joined(lines), inline=False))
     if children := await archive.children(job.id):
-        embed.add_field(name="Taken up by", value=counted(children, "later job"))
+        words = counted("{n} later job", "{n} later jobs", children)
+        known.append(Fact(N_("Taken up by"), words))
     seen = [each.id for each in ancestors if each.id in job.parents and sees(sight, each)]
-    arguments: dict[str, Any] = {
-        "embed": embed,
-        "attachments": [_json_file(f"job-{job.id}.json", _job_values(job))],
-    }
-    if seen:
-        arguments["view"] = _undo_buttons(seen)
-    return arguments
+    message = Message(
+        title=f"{TOOLS[job.request.tool].title} · " + _("job {id}", id=job.id),
+        text=caption(job.request, job.inputs),
+        colour=accent(job.request.tool),
+        facts=tuple(known),
+        attachments=(_json_file(f"job-{job.id}.json", _job_values(job)),),
+    )
+    return message.arguments([_undo_buttons(seen)])
 
 
-def _undo_buttons(job_ids: list[int]) -> discord.ui.View:
-    view = discord.ui.View(timeout=None)
-    for job_id in job_ids[:MOST_UNDO]:
-        label = "Undo" if len(job_ids) == 1 else f"Undo to job {job_id}"
-        view.add_item(UndoButton(job_id, label))
-    return view
+def _undo_buttons(job_ids: list[int]) -> list[UndoButton]:
+    if len(job_ids) == 1:
+        return [UndoButton(job_ids[0], _("Undo"))]
+    return [UndoButton(each, _("Undo to job {id}", id=each)) for each in job_ids[:MOST_UNDO]]
 
 
-def _job_embed(job: Job) -> discord.Embed:
+def _known(job: Job) -> list[Fact]:
     """Return everything that is known of a job that was made."""
     assert job.outcome is not None
-    request, outcome = job.request, job.outcome
-    made_with: Mapping[str, str] = outcome.get("made_with", {})
-    embed = discord.Embed(
-        title=f"{TOOLS[request.tool].title} · job {job.id}",
-        description=caption(request, job.inputs),
-        colour=ACCENT,
-    )
-    guidance = None if request.guidance_scale is None else f"{request.guidance_scale:g}"
-    fields = {
-        "Seeds": ", ".join(map(str, outcome["seeds"])),
-        "Size": "{}×{}".format(*outcome["size"]),
-        "Steps": str(request.num_inference_steps),
-        "Guidance": guidance,
-        **own_options(request, job.inputs),
-        "Quantization": outcome["quantization"],
-        **{label: made_with.get(name) for name, label in MADE_WITH.items()},
-    }
-    for name, value in fields.items():
-        if value:
-            embed.add_field(name=name, value=plain(value)[:FIELD_LIMIT])
-    versions = [f"{n} {v}" for n, v in made_with.items() if n not in MADE_WITH]
-    embed.add_field(name="Versions", value=", ".join(versions) or UNKNOWN, inline=False)
-    times = [f"{stage} {format_seconds(each)}" for stage, each in outcome["seconds"].items()]
-    times += [f"{stage} kept" for stage in outcome["reused"]]
-    embed.add_field(name="Time", value=", ".join(times), inline=False)
-    embed.add_field(
-        name="Memory", value=memory_line(_memory(outcome["memory"]), "full"), inline=False
-    )
+    result = result_of(job.outcome)
+    known = [asked(job), *facts(job.request, job.inputs, result)]
+    for name, label in MADE_WITH.items():
+        if value := result.made_with.get(name):
+            known.append(Fact(label, plain(value)))
+    versions = [f"{n} {v}" for n, v in result.made_with.items() if n not in MADE_WITH]
+    known.append(Fact(N_("Versions"), ", ".join(versions) or _(UNKNOWN), inline=False))
     if job.repeats is not None:
-        embed.add_field(name="Again", value=f"This repeats job {job.repeats}.")
-    return embed
-
-
-def _memory(values: Mapping[str, Any]) -> MemoryStats:
-    return MemoryStats(**{**values, "weights": Weights(**values["weights"])})
+        known.append(Fact(N_("Again"), _("This repeats job {job}.", job=job.repeats)))
+    return known
 
 
 def _job_values(job: Job) -> dict[str, Any]:
@@ -207,11 +181,11 @@ def _job_values(job: Job) -> dict[str, Any]:
 def _ancestor_line(job: Job, sight: Sight) -> str:
     """Return where a picture came from, with a link to those who can follow it."""
     if not sees(sight, job):
-        return NOT_YOURS
+        return _(NOT_YOURS)
     origin = job.origin
-    line = f"Job {job.id} · {TOOLS[job.request.tool].title}"
+    line = _("Job {id}", id=job.id) + f" · {TOOLS[job.request.tool].title}"
     if origin.private:
-        return f"{line} · only you saw it"
+        return f"{line} · " + _("only you saw it")
     place = f"{origin.guild_id or '@me'}/{origin.channel_id}/{origin.message_id}"
     return f"[{line}](https://discord.com/channels/{place})"
 
@@ -222,30 +196,41 @@ async def _of_files(message: discord.Message) -> dict[str, Any]:
         each for each in message.attachments if (each.content_type or "").startswith("image/")
     ]
     if not pictures:
-        raise RequestError("This message has no pictures.", "Choose one that has.")
-    named = {f"picture {n}": each for n, each in enumerate(pictures[:MOST_PICTURES], 1)}
+        raise RequestError(_("This message has no pictures."), _("Choose one that has."))
+    named = {_("picture {n}", n=n): each for n, each in enumerate(pictures[:MOST_PICTURES], 1)}
     contents = await read(attached(**named))
-    facts = {
-        name: await asyncio.to_thread(read_facts, content, name=name)
+    told = [
+        await asyncio.to_thread(read_facts, content, name=name)
         for name, content in contents.items()
-    }
-    embed = discord.Embed(title="Image info", colour=ACCENT)
-    for name, each in facts.items():
-        embed.add_field(
-            name=f"{name.capitalize()}: {each.size[0]}×{each.size[1]}, {each.format}",
-            value=_told(each),
-            inline=False,
+    ]
+    embed = discord.Embed(title=_("Image info"), colour=ACCENT)
+    for n, each in enumerate(told, 1):
+        width, height = each.size
+        title = _(
+            "Picture {n}: {width}×{height}, {format}",
+            n=n,
+            width=width,
+            height=height,
+            format=each.format,
         )
-    if len(pictures) > len(named):
-        embed.set_footer(text=f"These are the first {len(named)} of {len(pictures)} pictures.")
-    values = {name: dict(each.parameters) for name, each in facts.items() if each.parameters}
-    files = [_json_file("parameters.json", values)] if values else []
+        embed.add_field(name=title, value=_told(each), inline=False)
+    if len(pictures) > len(told):
+        footer = counted(
+            "These are the first {shown} of {n} picture.",
+            "These are the first {shown} of {n} pictures.",
+            len(pictures),
+            shown=len(told),
+        )
+        embed.set_footer(text=footer)
+    values = {f"picture {n}": dict(each.parameters) for n, each in enumerate(told, 1)}
+    values = {name: parameters for name, parameters in values.items() if parameters}
+    files = [_json_file("parameters.json", values).to_file()] if values else []
     return {"embed": embed, "attachments": files}
 
 
 def _told(facts: PictureFacts) -> str:
     if not facts.parameters:
-        return "It does not say how it was made."
+        return _("It does not say how it was made.")
     return joined(
         [f"{plain(name)}: {plain(_text(value))}" for name, value in facts.parameters.items()]
     )
@@ -257,9 +242,13 @@ def _text(value: Any) -> str:
     return text if len(text) <= VALUE_SHOWN else f"{text[:VALUE_SHOWN]}…"
 
 
-def _json_file(filename: str, values: Mapping[str, Any]) -> discord.File:
-    text = json.dumps(values, indent=1, ensure_ascii=False)
-    return discord.File(io.BytesIO(text.encode()), filename)
+def _json_file(filename: str, values: Mapping[str, Any]) -> Attachment:
+    return Attachment(
+        filename=filename,
+        content=json.dumps(values, indent=1, ensure_ascii=False).encode(),
+        description=_("All of this, as JSON"),
+        spoiler=False,
+    )
 
 
 class ImageInfo(commands.Cog):

@@ -10,18 +10,20 @@ from discord.ext import commands
 
 from bot.client import FluxBot
 from bot.cogs._submit import acknowledge
+from bot.colours import ACCENT
+from bot.i18n import N_, _, percent
 from bot.inference.types import DeviceMemory, Holding
-from bot.messages import ACCENT, joined
+from bot.messages import joined
 from bot.units import format_bytes
 
 PARTS = {
-    "transformer": "transformer",
+    "transformer": N_("transformer"),
     "text_encoder": "CLIP",
     "text_encoder_2": "T5",
     "image_encoder": "SigLIP",
-    "image_embedder": "embedder",
-    "vae": "autoencoder",
-    "depth_estimator": "depth estimator",
+    "image_embedder": N_("embedder"),
+    "vae": N_("autoencoder"),
+    "depth_estimator": N_("depth estimator"),
 }
 
 
@@ -44,17 +46,20 @@ def report(memory: DeviceMemory) -> discord.Embed:
     embed = discord.Embed(
         title=memory.device,
         colour=ACCENT,
-        description=(
-            f"{format_bytes(used)} of weights, {format_bytes(memory.budget)} allowed. "
-            f"{format_bytes(memory.free)} of {format_bytes(memory.total)} are free."
+        description=_(
+            "{used} of weights, {allowed} allowed. {free} of {total} are free.",
+            used=format_bytes(used),
+            allowed=format_bytes(memory.budget),
+            free=format_bytes(memory.free),
+            total=format_bytes(memory.total),
         ),
     )
-    embed.add_field(name="Ready", value=_lines(here) or "nothing yet", inline=False)
+    embed.add_field(name=_("Ready"), value=_lines(here) or _("nothing yet"), inline=False)
     if beside:
-        embed.add_field(name="Waiting in host memory", value=_lines(beside), inline=False)
+        embed.add_field(name=_("Waiting in host memory"), value=_lines(beside), inline=False)
     quantized = [each for each in memory.holdings if each.quantization == "8-bit"]
     if quantized:
-        embed.add_field(name="8 bits", value=_savings(quantized), inline=False)
+        embed.add_field(name=_("8 bits"), value=_savings(quantized), inline=False)
     return embed
 
 
@@ -63,7 +68,8 @@ def _lines(holdings: Sequence[Holding]) -> str:
     lines = []
     for each in reversed(holdings):
         name = each.repo_id.rpartition("/")[2]
-        line = f"{PARTS[each.part]} of {name} · {format_bytes(each.weights.actual)}"
+        part = _("{part} of {model}", part=_(PARTS[each.part]), model=name)
+        line = f"{part} · {format_bytes(each.weights.actual)}"
         lines.append(f"{line} · 8-bit" if each.quantization == "8-bit" else line)
     return joined(lines)
 
@@ -72,10 +78,13 @@ def _savings(quantized: Sequence[Holding]) -> str:
     actual = sum(each.weights.actual for each in quantized)
     bfloat16 = sum(each.weights.bfloat16 for each in quantized)
     float32 = sum(each.weights.float32 for each in quantized)
-    return (
-        f"{format_bytes(actual)} instead of {format_bytes(bfloat16)} in bf16 "
-        f"(−{1 - actual / bfloat16:.0%}) or {format_bytes(float32)} in fp32 "
-        f"(−{1 - actual / float32:.0%})".replace("%", " %")
+    return _(
+        "{actual} instead of {bfloat16} in bf16 (−{share16}) or {float32} in fp32 (−{share32})",
+        actual=format_bytes(actual),
+        bfloat16=format_bytes(bfloat16),
+        share16=percent(1 - actual / bfloat16),
+        float32=format_bytes(float32),
+        share32=percent(1 - actual / float32),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from itertools import islice
 from typing import Self
 
@@ -11,12 +11,15 @@ import discord
 from discord import app_commands
 from discord.ext import commands
 
-from bot.client import FluxBot, explain
+from bot.client import FluxBot, answering
 from bot.cogs._submit import acknowledge
+from bot.colours import ACCENT
 from bot.errors import JobError
+from bot.i18n import N_, _, counted, percent, speaking
 from bot.inference.tools import TOOLS
+from bot.inference.types import Stage
 from bot.jobs import Jobs
-from bot.messages import ACCENT, STAGES, joined
+from bot.messages import joined
 from bot.records import Job
 from bot.turns import Place, Running
 from bot.units import format_wait
@@ -26,9 +29,18 @@ PAGE = 10
 CHOICES = 25
 """What Discord shows at once of an option's choices."""
 PROMPT_SHOWN = 60
-NOT_TO_CANCEL = (
+STAGES: Mapping[Stage, str] = {
+    "load": N_("loading the model"),
+    "annotate": N_("looking at the image"),
+    "encode": N_("reading the prompt"),
+    "denoise": N_("painting"),
+    "decode": N_("developing"),
+}
+NOT_TO_CANCEL = N_(
     "Only the member who asked for this, or someone who manages messages here, can cancel it."
 )
+MESSAGE_DELETED = N_("Its message was deleted.")
+BOT_REMOVED = N_("The bot was removed from the server.")
 
 
 class Queue(commands.Cog):
@@ -60,16 +72,22 @@ class Queue(commands.Cog):
         elif all or len(mine) == 1:
             chosen = mine
         elif mine:
-            raise JobError(f"You have {len(mine)} jobs: say which one in `job`, or `all:True`.")
+            raise JobError(
+                counted(
+                    "You have {n} job: say which one in `job`, or `all:True`.",
+                    "You have {n} jobs: say which one in `job`, or `all:True`.",
+                    len(mine),
+                )
+            )
         else:
             chosen = []
         if not chosen:
-            raise JobError("You have no job that waits or runs.")
+            raise JobError(_("You have no job that waits or runs."))
         await acknowledge(interaction, private=True)
         for each in chosen:
             await jobs.cancel(each.id, cancelled_by(interaction, each))
-        count = "It is" if len(chosen) == 1 else f"{len(chosen)} jobs are"
-        await interaction.edit_original_response(content=f"{count} cancelled.")
+        answer = counted("It is cancelled.", "{n} jobs are cancelled.", len(chosen))
+        await interaction.edit_original_response(content=answer)
 
     @cancel.autocomplete("job")
     async def _jobs_to_cancel(
@@ -99,16 +117,14 @@ class Queue(commands.Cog):
 
     async def _call_off_with(self, message_ids: Collection[int]) -> None:
         await self._bot.jobs.cancel_where(
-            lambda job: job.origin.message_id in message_ids, "Its message was deleted."
+            lambda job: job.origin.message_id in message_ids, MESSAGE_DELETED
         )
 
     @commands.Cog.listener()
     async def on_guild_remove(self, guild: discord.Guild) -> None:
         """Call off the jobs of a server that the bot is in no more: nobody there sees anything."""
         await self._bot.jobs.cancel_where(
-            lambda job: job.origin.guild_id == guild.id,
-            "The bot was removed from the server.",
-            silently=True,
+            lambda job: job.origin.guild_id == guild.id, BOT_REMOVED, silently=True
         )
 
 
@@ -134,53 +150,59 @@ class PageButton(
         return cls(int(match["page"]))
 
     async def callback(self, interaction: discord.Interaction[FluxBot]) -> None:  # type: ignore[override]
-        """Turn the page; discord.py only logs what a DynamicItem raises, so the funnel is here."""
-        try:
+        """Turn the page."""
+        async with answering(interaction):
             embed, view = await overview(interaction.client.jobs, interaction, self._page)
             await interaction.response.edit_message(embed=embed, view=view)
-        except Exception as error:
-            await explain(interaction, error)
 
 
 async def overview(
     jobs: Jobs, interaction: discord.Interaction[FluxBot], page: int
 ) -> tuple[discord.Embed, discord.ui.View | None]:
     """Return what runs, what of the member's waits, and a page of what else does."""
-    embed = discord.Embed(title="Queue", colour=ACCENT)
+    embed = discord.Embed(title=_("Queue"), colour=ACCENT)
 
     def who(job: Job) -> str:
         return _who(interaction, job)
 
     running = [_running_line(jobs, run, who(run.job)) for run in jobs.running]
-    embed.add_field(name="Being painted", value=joined(running) or "nothing", inline=False)
+    embed.add_field(name=_("Being painted"), value=joined(running) or _("nothing"), inline=False)
     places = await jobs.places()
     mine = [place for place in places if place.job.origin.user_id == interaction.user.id]
     others = [place for place in places if place.job.origin.user_id != interaction.user.id]
     if mine:
         lines = [_waiting_line(place, _title(place.job, with_prompt=True)) for place in mine]
-        embed.add_field(name="Yours", value=joined(lines), inline=False)
+        embed.add_field(name=_("Yours"), value=joined(lines), inline=False)
     pages = max(1, -(-len(others) // PAGE))
     page = min(page, pages - 1)
     if others:
         shown = others[page * PAGE : (page + 1) * PAGE]
         lines = [_waiting_line(place, f"{_title(place.job)} · {who(place.job)}") for place in shown]
-        embed.add_field(name="Of others", value=joined(lines), inline=False)
-    embed.set_footer(
-        text=f"{len(places)} waiting" + (f", page {page + 1} of {pages}" * (pages > 1))
-    )
+        embed.add_field(name=_("Of others"), value=joined(lines), inline=False)
     if pages == 1:
+        embed.set_footer(text=counted("{n} waiting", "{n} waiting", len(places)))
         return embed, None
+    footer = counted(
+        "{n} waiting, page {page} of {pages}",
+        "{n} waiting, page {page} of {pages}",
+        len(places),
+        page=page + 1,
+        pages=pages,
+    )
+    embed.set_footer(text=footer)
     view = discord.ui.View(timeout=None)
-    view.add_item(PageButton(max(0, page - 1), "Back", disabled=page == 0))
-    view.add_item(PageButton(page + 1, "More", disabled=page == pages - 1))
+    view.add_item(PageButton(max(0, page - 1), _("Back"), disabled=page == 0))
+    view.add_item(PageButton(page + 1, _("More"), disabled=page == pages - 1))
     return embed, view
 
 
 def cancelled_by(interaction: discord.Interaction[FluxBot], job: Job) -> str:
-    """Return what a job's message says when it is called off."""
-    if interaction.user.id == job.origin.user_id:
-        return "Cancelled."
-    return f"Cancelled by {discord.utils.escape_markdown(interaction.user.display_name)}."
+    """Return what a job's message says when it is called off, in the language of the job."""
+    with speaking(job.language):
+        if interaction.user.id == job.origin.user_id:
+            return _("Cancelled.")
+        name = discord.utils.escape_markdown(interaction.user.display_name)
+        return _("Cancelled by {name}.", name=name)
 
 
 def may_cancel(interaction: discord.Interaction[FluxBot], job: Job) -> bool:
@@ -194,9 +216,9 @@ def may_cancel(interaction: discord.Interaction[FluxBot], job: Job) -> bool:
 def _allowed(interaction: discord.Interaction[FluxBot], jobs: Jobs, job_id: int) -> Job:
     job = next((job for job in jobs.unfinished() if job.id == job_id), None)
     if job is None:
-        raise JobError("This is not waiting or running any more, so it cannot be cancelled.")
+        raise JobError(_("This is not waiting or running any more, so it cannot be cancelled."))
     if not may_cancel(interaction, job):
-        raise JobError(NOT_TO_CANCEL)
+        raise JobError(_(NOT_TO_CANCEL))
     return job
 
 
@@ -204,16 +226,19 @@ def _running_line(jobs: Jobs, run: Running, who: str) -> str:
     line = f"{_title(run.job)} · {who}"
     progress = run.progress
     if progress is not None:
-        line += f" · {STAGES[progress.stage].lower()}"
+        line += f" · {_(STAGES[progress.stage])}"
         if progress.total:
-            line += f" {100 * progress.step // progress.total} %"
+            # down to a whole percent: it is not done before it is
+            line += f" {percent(100 * progress.step // progress.total / 100)}"
     left = jobs.seconds_left(run)
-    return line if left is None else f"{line} · {format_wait(left)} left"
+    return line if left is None else f"{line} · " + _("{time} left", time=format_wait(left))
 
 
 def _waiting_line(place: Place, text: str) -> str:
     line = f"**{place.position}** {text}"
-    return line if place.seconds is None else f"{line} · in about {format_wait(place.seconds)}"
+    if place.seconds is None:
+        return line
+    return f"{line} · " + _("in about {time}", time=format_wait(place.seconds))
 
 
 def _title(job: Job, *, with_prompt: bool = False) -> str:
@@ -228,11 +253,11 @@ def _title(job: Job, *, with_prompt: bool = False) -> str:
 def _who(interaction: discord.Interaction[FluxBot], job: Job) -> str:
     """Return whose job it is, as far as that is anybody's business here."""
     if job.origin.user_id == interaction.user.id:
-        return "you"
+        return _("you")
     if job.origin.private:
-        return "somebody, privately"
+        return _("somebody, privately")
     if job.origin.guild_id is None or job.origin.guild_id != interaction.guild_id:
-        return "somebody elsewhere"
+        return _("somebody elsewhere")
     return f"<@{job.origin.user_id}>"
 
 

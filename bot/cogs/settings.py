@@ -11,7 +11,7 @@ from discord import AppCommandOptionType, ChannelType, app_commands
 from discord.app_commands import AppCommandChannel, AppCommandThread, Choice
 from discord.ext import commands
 
-from bot.client import FluxBot, explain
+from bot.client import FluxBot, answering
 from bot.cogs._settings_file import check_size, export_file, read_file, strangers
 from bot.cogs._settings_log import show_log
 from bot.cogs._settings_panel import panel_of, show
@@ -24,6 +24,7 @@ from bot.cogs._settings_place import (
     settings_at,
 )
 from bot.cogs._submit import acknowledge
+from bot.i18n import _, counted
 from bot.setting_kinds import OneOf, Several, Switch
 from bot.settings import KEYS, PAGES, Key, key_of
 from bot.settings_store import WHOLE_SERVER
@@ -131,13 +132,20 @@ class Settings(commands.GroupCog, group_name="settings", group_description="Set 
             place.guild_id, place.channel_id
         )
         if not overrides:
-            await interaction.edit_original_response(content=f"Nothing is set for {place}.")
+            await interaction.edit_original_response(
+                content=_("Nothing is set for {place}.", place=place)
+            )
             return
-        names = ", ".join(KEYS[name].title.lower() for name in overrides)
+        names = ", ".join(KEYS[name].noun for name in overrides)
         view = discord.ui.View(timeout=None)
         view.add_item(ResetAll(place.channel_id, interaction.user.id))
         await interaction.edit_original_response(
-            content=f"Set for {place}: {names}. Shall all of it be reset?", view=view
+            content=_(
+                "Set for {place}: {settings}. Shall all of it be reset?",
+                place=place,
+                settings=names,
+            ),
+            view=view,
         )
 
     @app_commands.command()
@@ -152,7 +160,8 @@ class Settings(commands.GroupCog, group_name="settings", group_description="Set 
         await acknowledge(interaction, private=True)
         file = await export_file(interaction)
         await interaction.edit_original_response(
-            content="These are the settings of the server and its channels.", attachments=[file]
+            content=_("These are the settings of the server and its channels."),
+            attachments=[file],
         )
 
     @app_commands.command(name="import")
@@ -168,13 +177,20 @@ class Settings(commands.GroupCog, group_name="settings", group_description="Set 
         changes = await interaction.client.storage.settings.replace_all(
             interaction.guild.id, exported, user_id=interaction.user.id
         )
-        text = f"{_counted(len(changes))} changed."
+        said = [
+            counted("{n} setting has changed.", "{n} settings have changed.", len(changes))
+            if changes
+            else _("No settings have changed.")
+        ]
         if foreign := strangers(interaction.guild, changes):
-            text += (
-                " These name channels or roles that are not in this server:"
-                f" {', '.join(foreign)}. Please look at them in `/settings panel`."
+            said.append(
+                _(
+                    "These name channels or roles that are not in this server: {settings}."
+                    " Please look at them in `/settings panel`.",
+                    settings=", ".join(foreign),
+                )
             )
-        await interaction.edit_original_response(content=text)
+        await interaction.edit_original_response(content=" ".join(said))
 
     @set.autocomplete("key")
     @reset.autocomplete("key")
@@ -183,10 +199,10 @@ class Settings(commands.GroupCog, group_name="settings", group_description="Set 
     ) -> list[Choice[str]]:
         """Offer the settings, by name and by what they do."""
         place = _place_so_far(interaction)
-        names = {
-            f"{key.title}: {key.description}"[:LONGEST_CHOICE]: name
-            for name, key in place.keys.items()
-        }
+        names = {}
+        for name, key in place.keys.items():
+            told = _("{setting}: {purpose}", setting=key.title, purpose=_(key.description))
+            names[told[:LONGEST_CHOICE]] = name
         return _choices(names, typed)
 
     @set.autocomplete("value")
@@ -209,7 +225,7 @@ class ResetAll(
     def __init__(self, channel_id: int, user_id: int) -> None:
         super().__init__(
             discord.ui.Button(
-                label="Reset all",
+                label=_("Reset all"),
                 style=discord.ButtonStyle.danger,
                 custom_id=f"settings_reset:{channel_id}:{user_id}",
             )
@@ -228,18 +244,23 @@ class ResetAll(
         return cls(int(match["channel_id"]), int(match["user_id"]))
 
     async def callback(self, interaction: discord.Interaction[FluxBot]) -> None:  # type: ignore[override]
-        """Reset; discord.py only logs what a DynamicItem raises, so the funnel is here."""
-        try:
+        """Reset, and say how much that was."""
+        async with answering(interaction):
             check_user(interaction, self._user_id)
             await interaction.response.defer()
             place = place_of(interaction, self._channel_id)
             changes = await interaction.client.storage.settings.reset(
                 place.guild_id, place.channel_id, user_id=interaction.user.id
             )
-            text = f"{_counted(len(changes))} been reset for {place}."
+            text = _("No settings have been reset for {place}.", place=place)
+            if changes:
+                text = counted(
+                    "{n} setting has been reset for {place}.",
+                    "{n} settings have been reset for {place}.",
+                    len(changes),
+                    place=place,
+                )
             await interaction.edit_original_response(content=text, view=None)
-        except Exception as error:
-            await explain(interaction, error)
 
 
 async def _change(
@@ -253,14 +274,19 @@ async def _change(
         place.guild_id, place.channel_id, {key.name: value}, user_id=interaction.user.id
     )
     after = (await settings_at(interaction.client, place))[key.name]
-    text = f"**{key.title}** for {place}: {_compared(before[key.name], after)}."
+    text = _(
+        "**{setting}** for {place}: {change}.",
+        setting=key.title,
+        place=place,
+        change=_compared(before[key.name], after),
+    )
     await interaction.edit_original_response(content=f"{text} {after.warning}".rstrip())
 
 
 def _compared(before: Setting, after: Setting) -> str:
     old, new = clipped(before.shown, SHOWN), clipped(after.shown, SHOWN)
     if before == after:
-        return f"{new} as before ({after.source})"
+        return _("{value} as before ({source})", value=new, source=after.source)
     return f"{old} ({before.source}) → {new} ({after.source})"
 
 
@@ -272,7 +298,9 @@ def _place_so_far(interaction: discord.Interaction[FluxBot]) -> Place:
 
 def _name(typed: str) -> str:
     """Return the name of a setting that was typed as it is, or as it is shown."""
-    return typed.strip().lower().replace(" ", "_")
+    name = typed.strip().lower()
+    shown = {key.noun.lower(): key.name for key in KEYS.values()}
+    return shown.get(name, name.replace(" ", "_"))
 
 
 def _key(typed: str) -> Key:
@@ -284,11 +312,13 @@ def _offered(setting: Setting) -> Mapping[str, str]:
     kind, typed = setting.key.kind, setting.key.kind.edit(setting.value)
     match kind:
         case Switch():
-            return {"on": "on", "off": "off"}
+            return {kind.show(value): kind.edit(value) for value in (True, False)}
         case OneOf():
-            return {each: each for each in (*([kind.unset] if kind.unset else []), *kind.options)}
+            return {kind.label(each): each for each in kind.typed}
         case Several():
-            return {each: each for each in dict.fromkeys((typed, "all", *kind.options))}
+            as_now = {kind.show(setting.value): typed}
+            names = {each: each for each in kind.options}
+            return as_now | {kind.show(kind.options): "all"} | names
         case _:
             return {typed: typed}
 
@@ -298,12 +328,9 @@ def _choices(offered: Mapping[str, str], typed: str) -> list[Choice[str]]:
     return [
         Choice(name=name, value=value)
         for name, value in offered.items()
-        if typed.lower() in name.lower() and max(len(name), len(value)) <= LONGEST_CHOICE
+        if typed.lower() in f"{name}\n{value}".lower()
+        and max(len(name), len(value)) <= LONGEST_CHOICE
     ][:CHOICES]
-
-
-def _counted(changes: int) -> str:
-    return "1 setting has" if changes == 1 else f"{changes or 'No'} settings have"
 
 
 async def setup(bot: FluxBot) -> None:

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from diffusers.image_processor import VaeImageProcessor
 from PIL import Image, ImageDraw
 from tqdm import tqdm
 
@@ -26,7 +25,7 @@ from bot.inference.pipelines import Pipelines
 from bot.inference.protocol import WorkerOptions
 from bot.inference.random_weights import RandomParts, full_size_family
 from bot.inference.requests import choose_tool
-from bot.inference.similarity import ssim
+from bot.inference.similarity import Pixels, ssim, to_pixels
 from bot.inference.tools import Family, Tool
 from bot.inference.types import Quantization, Region, Request, Result
 from bot.inference.worker import build_pipelines
@@ -111,7 +110,7 @@ def _compare(pipelines: Pipelines, tool: Tool, plan: Plan) -> list[Pair]:
         _measure(pipelines, tool, quantization, plan) for quantization in ("None", "8-bit")
     )
     return [
-        Pair(standard=a, eight_bit=b, ssim=ssim(_pixels(a.image), _pixels(b.image)).item())
+        Pair(standard=a, eight_bit=b, ssim=float(ssim(_pixels(a.image), _pixels(b.image))))
         for a, b in zip(standard, eight_bit, strict=True)
     ]
 
@@ -198,7 +197,5 @@ def _timed(engine: Engine, request: Request) -> tuple[float, Result]:
     return time.perf_counter() - start, result
 
 
-def _pixels(png: bytes) -> torch.Tensor:
-    """Return a picture (1, 3, H, W) in 0..1."""
-    picture = VaeImageProcessor.pil_to_numpy(Image.open(io.BytesIO(png)))
-    return torch.from_numpy(picture).permute(0, 3, 1, 2)
+def _pixels(png: bytes) -> Pixels:
+    return to_pixels(Image.open(io.BytesIO(png)))

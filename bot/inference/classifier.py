@@ -12,10 +12,14 @@ from PIL import Image
 from transformers import AutoImageProcessor, AutoModelForImageClassification
 
 from bot.errors import ClassifierUnavailable, ModelUnavailable
+from bot.i18n import ENGLISH, N_, speaking
 from bot.inference.repositories import Repositories
 from bot.inference.tools import FAMILIES, UNSAFE_LABELS
 
 _log = logging.getLogger(__name__)
+
+NONE_SET = N_("The operator has to set CLASSIFIER, which names no model.")
+SEE_LOG = N_("The operator finds the reason in the log.")
 
 
 class Classifier:
@@ -41,12 +45,13 @@ class Classifier:
         self._processor: Any = None
         self._columns: list[int] = []
 
+    @speaking(ENGLISH)  # why it cannot be used is said in the log alone
     def load(self) -> None:
         """Get the model ready, unless it is."""
         if self._model is not None:
             return
         if self._repo_id is None:
-            raise ClassifierUnavailable("The operator has to set CLASSIFIER, which names no model.")
+            raise ClassifierUnavailable(NONE_SET)
         try:
             self._processor = self._from_pretrained(AutoImageProcessor, backend="pil")
             model, report = self._from_pretrained(
@@ -99,7 +104,7 @@ class Classifier:
     def _unfit(self, reason: str) -> ClassifierUnavailable:
         """Log the reason, which may name a folder, and return what members read."""
         _log.error("the classifier %s cannot be used: %s", self._repo_id, reason)
-        return ClassifierUnavailable("The operator finds the reason in the log.")
+        return ClassifierUnavailable(SEE_LOG)
 
 
 def _first_line(error: Exception) -> str:

@@ -11,7 +11,8 @@ import torch
 from PIL import Image
 
 from bot.errors import InferenceError, OutOfMemory, UnusablePicture
-from bot.inference import memory
+from bot.i18n import _
+from bot.inference import memory, notes
 from bot.inference.annotators import estimate_depth
 from bot.inference.classifier import Classifier
 from bot.inference.conditions import Conditions, EstimateDepth, fingerprint, hashes, prepare
@@ -27,11 +28,11 @@ from bot.inference.quantization import Part
 from bot.inference.sampling import (
     Embeddings,
     Preview,
+    count_tokens,
     denoise,
     encode,
     encode_images,
     steer,
-    truncation_note,
 )
 from bot.inference.tools import TOOLS
 from bot.inference.types import STAGES, DeviceMemory, Quantization, Request, Result
@@ -104,20 +105,12 @@ class Engine:
             if not is_out_of_memory(error):
                 raise
             self._clear_device()
-            raise OutOfMemory(f"for {_extent(request)}", self._advice(request)) from error
+            advice = notes.relief(request, self._pipelines.family)
+            raise OutOfMemory(notes.shortage(request), advice) from error
 
     def _clear_device(self) -> None:
         self._embeddings.clear()
         self._pipelines.evict_all()
-
-    def _advice(self, request: Request) -> str:
-        """Return what would take less memory than a request."""
-        if request.quantization == "None":
-            return "Use `quantization: 8-bit`."
-        width, height = self._pipelines.family.pixels("small square")
-        if request.width and request.height and request.width * request.height > width * height:
-            return f"Try `size: small square`, {width}×{height} pixels."
-        return "The operator lowers GPU_MEMORY_GB, so that weights leave more room for the picture."
 
     def _make(self, request: Request, watch: Watch) -> Result:
         if request.classify:
@@ -126,21 +119,23 @@ class Engine:
         conditions = self._annotate(request, watch)
         attempt = self._attempt(request, conditions, request.quantization, watch)
         reason = attempt.fallback_reason
-        notes = list(attempt.notes)
+        said = list(attempt.notes)
         if attempt.black and attempt.quantization == "8-bit":
             _log.warning("black or non-finite picture, making it once more in full precision")
             try:
                 attempt = self._attempt(request, conditions, "None", watch)
-                reason = "8-bit gave a black picture, so it was made again in full precision"
+                reason = _("8-bit gave a black picture, so it was made again in full precision")
             except Exception as error:
                 if not (isinstance(error, InferenceError) or is_out_of_memory(error)):
                     raise
                 _log.warning("it could not be made again: %s", error)
-                notes.append("It could not be made again in full precision.")
+                said.append(_("It could not be made again in full precision."))
         if not attempt.finite:
             raise UnusablePicture
         if attempt.black:
-            notes.append("The picture is black.")
+            said.append(_("The picture is black."))
+        if conditions.canvas is not None:
+            said += notes.enlarged(conditions.size, conditions.canvas.image.size)
         with watch("decode"):
             pictures = [conditions.finish(image) for image in attempt.images]
             unsafe = self._classifier.unsafe(pictures) if request.classify else ()
@@ -159,7 +154,7 @@ class Engine:
             fallback_reason=reason,
             # what this job itself did before it was tried once more is not from an earlier one
             reused=tuple(s for s in STAGES if s in watch.reused and s not in watch.seconds),
-            notes=(*notes, *_enlargement_note(conditions)),
+            notes=tuple(said),
             made_with=attempt.made_with,
             unsafe=unsafe,
         )
@@ -201,7 +196,7 @@ class Engine:
             finite=all(picture.finite for picture in pictures),
             quantization=transformer.quantization,
             parts=[*encoded.parts, transformer, autoencoder],
-            notes=encoded.notes + _slow_note(failure),
+            notes=notes.truncated(encoded.tokens, tool.max_sequence_length) + notes.slowed(failure),
             made_with=made_with(
                 tool,
                 self._pipelines.family,
@@ -242,8 +237,8 @@ class Engine:
             encoders, parts = self._pipelines.text_encoders(quantization)
         with watch("encode"):
             embeddings = encode(encoders, prompt, length)
-        notes = truncation_note(encoders, prompt, length)
-        return _Encoded(embeddings=embeddings, parts=parts, notes=notes)
+        tokens = count_tokens(encoders, prompt)
+        return _Encoded(embeddings=embeddings, parts=parts, tokens=tokens)
 
     def _encode_images(
         self,
@@ -263,7 +258,7 @@ class Engine:
         return _Encoded(
             embeddings=embeddings,
             parts=[*(text.parts if text else ()), *parts],
-            notes=text.notes if text else [],
+            tokens=text.tokens if text else 0,
         )
 
     def _denoise(
@@ -314,11 +309,11 @@ class Engine:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Encoded:
-    """What a request says, and the parts that read it."""
+    """What a request says, in how many of T5's tokens, and the parts that read it."""
 
     embeddings: Embeddings
     parts: list[Part]
-    notes: list[str]
+    tokens: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -340,7 +335,10 @@ class _Attempt:
     @property
     def fallback_reason(self) -> str | None:
         """Why a part is in full precision although 8 bits were asked for."""
-        return next((p.fallback_reason for p in self.parts if p.fallback_reason), None)
+        failed = next((part for part in self.parts if part.failure), None)
+        if failed is None or failed.failure is None:
+            return None
+        return notes.unquantized(failed.name, failed.repo_id, failed.failure)
 
 
 def _described(
@@ -362,25 +360,3 @@ def _control_image(conditions: Conditions) -> bytes | None:
     if conditions.control_image is None:
         return None
     return encode_webp(conditions.control_image, side=CONTROL_SIDE)
-
-
-def _enlargement_note(conditions: Conditions) -> tuple[str, ...]:
-    if conditions.canvas is None:
-        return ()
-    (width, height), (own, _) = conditions.size, conditions.canvas.image.size
-    if own <= width:
-        return ()
-    return (f"Painted at {width}×{height} and enlarged into the picture.",)
-
-
-def _slow_note(failure: str | None) -> list[str]:
-    if failure is None:
-        return []
-    return ["Computing in 8 bits failed on this GPU, so it took longer; the log says why."]
-
-
-def _extent(request: Request) -> str:
-    """Return how large a picture a request asks for; several are made one after the other."""
-    if request.width is None:
-        return "a picture of the size of the image"
-    return f"{request.width}×{request.height} pixels"

@@ -12,6 +12,7 @@ import zlib
 from PIL import Image, ImageCms, UnidentifiedImageError
 
 from bot.errors import UnusableImage
+from bot.i18n import _
 
 MAX_BYTES = 25 * 1024**2
 """Of one attached file."""
@@ -64,11 +65,13 @@ def open_image(data: bytes, *, name: str = "image", at_most: int | None = None) 
             return _decode(image, at_most)
         except MemoryError as error:
             raise UnusableImage(
-                f"`{name}` takes more memory than there is.", "Make it smaller and try again."
+                _("`{name}` takes more memory than there is.", name=name),
+                _("Make it smaller and try again."),
             ) from error
         except _FAULTS as error:
             raise UnusableImage(
-                f"`{name}` is damaged or incomplete.", "Save it anew and attach it again."
+                _("`{name}` is damaged or incomplete.", name=name),
+                _("Save it anew and attach it again."),
             ) from error
 
 
@@ -119,8 +122,14 @@ def check_ratio(size: tuple[int, int], *, name: str = "image") -> None:
     """Raise UnusableImage where the longer side is more than eight times the shorter one."""
     if max(size) > MAX_RATIO * min(size):
         raise UnusableImage(
-            f"`{name}` is {size[0]} × {size[1]} pixels, longer than {MAX_RATIO}:1.",
-            "Crop it and try again.",
+            _(
+                "`{name}` is {width} × {height} pixels, longer than {ratio}:1.",
+                name=name,
+                width=size[0],
+                height=size[1],
+                ratio=MAX_RATIO,
+            ),
+            _("Crop it and try again."),
         )
 
 
@@ -137,11 +146,13 @@ def encode_webp(image: Image.Image, *, side: int | None = None, quality: int = 8
 def _identify(data: bytes, name: str) -> Image.Image:
     """Return a picture whose header was read and found in order, but none of its pixels."""
     if not data:
-        raise UnusableImage(f"`{name}` is an empty file.", "Attach the picture again.")
+        raise UnusableImage(
+            _("`{name}` is an empty file.", name=name), _("Attach the picture again.")
+        )
     if len(data) > MAX_BYTES:
         raise UnusableImage(
-            f"`{name}` has more than {MAX_BYTES // 1024**2} MB.",
-            "Save it as JPEG or WebP, or make it smaller.",
+            _("`{name}` has more than {most} MB.", name=name, most=MAX_BYTES // 1024**2),
+            _("Save it as JPEG or WebP, or make it smaller."),
         )
     try:
         image = _open(data)
@@ -150,11 +161,12 @@ def _identify(data: bytes, name: str) -> Image.Image:
     except _FAULTS as error:
         if _is_heic(data):
             raise UnusableImage(
-                f"`{name}` is a HEIC picture, which cannot be read here.", "Save it as JPEG."
+                _("`{name}` is a HEIC picture, which cannot be read here.", name=name),
+                _("Save it as JPEG."),
             ) from error
         raise UnusableImage(
-            f"`{name}` cannot be read as a picture.",
-            "Attach a PNG, JPEG, WebP, GIF or AVIF file.",
+            _("`{name}` cannot be read as a picture.", name=name),
+            _("Attach a PNG, JPEG, WebP, GIF or AVIF file."),
         ) from error
     if image.width * image.height > MAX_PIXELS:
         raise _too_large(name)
@@ -163,8 +175,8 @@ def _identify(data: bytes, name: str) -> Image.Image:
 
 def _too_large(name: str) -> UnusableImage:
     return UnusableImage(
-        f"`{name}` has more than {MAX_PIXELS // 10**6} megapixels.",
-        "Make it smaller and try again.",
+        _("`{name}` has more than {most} megapixels.", name=name, most=MAX_PIXELS // 10**6),
+        _("Make it smaller and try again."),
     )
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageChops, ImageFilter
 
 from bot.errors import UnusableImage
+from bot.i18n import _
 from bot.inference.images import within
 from bot.inference.morphology import dilate, erode
 
@@ -111,8 +112,8 @@ def _marks(image: Image.Image, copy: Image.Image) -> Image.Image:
     mask = dilate(erode(dilate(mask, gap), gap), 1)
     if not mask.any():
         raise UnusableImage(
-            "`mask` is a copy of `image` without marks.",
-            "Paint over what shall change, or attach white on black.",
+            _("`mask` is a copy of `image` without marks."),
+            _("Paint over what shall change, or attach white on black."),
         )
     return Image.fromarray(mask)
 
@@ -128,8 +129,8 @@ def _coloured(attachment: Image.Image) -> Image.Image:
         flat += 3 * _near(rest, _most_frequent(rest)).sum() / colours.size
     if flat < 0.7:
         raise UnusableImage(
-            "`mask` shows another picture than `image`.",
-            "Paint white on black, or over a copy of the picture.",
+            _("`mask` shows another picture than `image`."),
+            _("Paint white on black, or over a copy of the picture."),
         )
     plain = Image.new("RGB", attachment.size, tuple(int(level) for level in ground))
     red, green, blue = ImageChops.difference(attachment, plain).split()

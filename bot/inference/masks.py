@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image, ImageChops, ImageFilter
 
 from bot.errors import RequestError, UnusableImage
+from bot.i18n import _, number
 from bot.inference.images import MAX_PIXELS, check_ratio, flatten, open_image, read_size, within
 from bot.inference.marks import read_mask
 from bot.inference.morphology import Grey, dilate, erode
@@ -48,7 +49,8 @@ class Canvas:
 def prepare_canvas(image: Image.Image, attachment: Image.Image | None, region: Region) -> Canvas:
     """Return the canvas of an "RGB" or "RGBA" picture: masked, grown, and its mask adjusted.
 
-    The mask is the first there is of: the attachment, the transparency of the picture, the area.
+    The mask is the first there is of: the attachment, which may have been found by words, the
+    transparency of the picture, the area.
     Growing a side goes with each of them, and without. Raises RequestError where nothing is left to
     repaint, or the canvas is too large.
     """
@@ -63,7 +65,8 @@ def prepare_canvas(image: Image.Image, attachment: Image.Image | None, region: R
         pixels, mask = _grown(pixels, mask, (left, upper, right, lower))
     if not _covers(mask):
         raise RequestError(
-            "After the adjustments nothing is left to repaint.", "Choose a larger area or mask."
+            _("After the adjustments nothing is left to repaint."),
+            _("Choose a larger area or mask."),
         )
     return Canvas(pixels, mask)
 
@@ -75,9 +78,13 @@ def check_growth(size: tuple[int, int], region: Region) -> None:
     check_ratio((width, height))
     if (width, height) != size and width * height > MAX_PIXELS:
         raise RequestError(
-            f"The picture would grow to {width} × {height} pixels,"
-            f" more than {MAX_PIXELS // 10**6} megapixels.",
-            "Grow it by less, or make it smaller first.",
+            _(
+                "The picture would grow to {width} × {height} pixels, more than {most} megapixels.",
+                width=width,
+                height=height,
+                most=number(MAX_PIXELS // 10**6),
+            ),
+            _("Grow it by less, or make it smaller first."),
         )
 
 
@@ -144,10 +151,11 @@ def _masked(
     """Return the picture without its transparency, and its mask, empty where it is only grown."""
     if attachment is not None:
         pixels = flatten(image)
-        mask = read_mask(attachment, pixels)
+        mask = _found(attachment, pixels) if region.words else read_mask(attachment, pixels)
         if not _covers(mask):
             raise UnusableImage(
-                "`mask` is empty.", "Paint white what shall change, and leave the rest black."
+                _("`mask` is empty."),
+                _("Paint white what shall change, and leave the rest black."),
             )
         return pixels, mask
     if image.mode == "RGBA":
@@ -166,10 +174,15 @@ def _masked(
         return image, ImageChops.invert(mask) if area.around else mask
     if not any(_sides(image.size, region)):
         raise RequestError(
-            "There is nothing to repaint yet.",
-            "Attach a `mask`, name an `area`, or grow the picture to a side.",
+            _("There is nothing to repaint yet."),
+            _("Attach a `mask`, name an `area`, or grow the picture to a side."),
         )
     return image, mask
+
+
+def _found(mask: Image.Image, image: Image.Image) -> Image.Image:
+    """Return the mask of words, which needs no reading: it is white on black as it was drawn."""
+    return mask.convert("L").resize(image.size, Image.Resampling.BILINEAR)
 
 
 def _covers(mask: Image.Image) -> bool:

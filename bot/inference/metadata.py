@@ -56,7 +56,9 @@ def describe(
 ) -> dict[str, Any]:
     """Return what it takes to make this one picture again; `images` are hashes of what it saw."""
     options = request.options()
-    del options["classify"]  # what was thought of the picture afterwards
+    # what was thought of it afterwards, what was said meanwhile, and what else was made beside it
+    for name in ("classify", "language", "sweep"):
+        del options[name]
     return options | {"images": dict(images), "made_with": dict(made_with)}
 
 

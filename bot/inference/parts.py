@@ -37,7 +37,8 @@ from bot.inference.types import Quantization
 _log = logging.getLogger(__name__)
 
 
-DEPTH_ESTIMATOR = "depth_estimator"
+DEPTH_ESTIMATOR, SEGMENTER = "depth_estimator", "segmenter"
+"""Parts that have a repository to themselves."""
 
 QUANTIZED = frozenset({"transformer", "text_encoder_2", "image_encoder", "image_embedder"})
 """CLIP is 1 % of the parameters, and the depth estimator a fifth of that; the autoencoder works in
@@ -60,7 +61,7 @@ class Key(NamedTuple):
     @property
     def folder(self) -> str:
         """The folder of the weights in their repository."""
-        return "" if self.part == DEPTH_ESTIMATOR else self.part
+        return "" if self.part in (DEPTH_ESTIMATOR, SEGMENTER) else self.part
 
     @property
     def is_quantized(self) -> bool:
@@ -124,7 +125,10 @@ class Parts:
         fetch = partial(self._fetch, key, self._store) if self._store else None
         loaded = load_quantized(str(key), load, "8-bit" if key.is_quantized else "None", fetch)
         _log.info("%s: loaded in %.1f s", key, time.perf_counter() - start)
-        return replace(loaded, part=replace(loaded.part, revision=self._revision(key)))
+        part = replace(
+            loaded.part, repo_id=key.repo_id, name=key.part, revision=self._revision(key)
+        )
+        return replace(loaded, part=part)
 
     def stored(self, key: Key) -> Source | None:
         """Return where a part comes from if it is stored at 8 bits, whole and of this revision."""

@@ -33,6 +33,7 @@ from transformers import (
 )
 
 from bot.errors import OutOfMemory
+from bot.i18n import _
 from bot.inference import int8, memory
 from bot.inference.int8 import Int8Transformer
 from bot.inference.offload import HostCopy
@@ -301,8 +302,12 @@ class Pipelines:
             self._evict(key, arriving=keep)
         if self.resident.actual + needed > self._device_budget:
             raise OutOfMemory(
-                f"for the model: {format_bytes(self.resident.actual + needed)} of weights, "
-                f"{format_bytes(self._device_budget)} allowed",
+                _(
+                    "The memory of the device is not enough for the model: {needed} of weights, "
+                    "{allowed} allowed.",
+                    needed=format_bytes(self.resident.actual + needed),
+                    allowed=format_bytes(self._device_budget),
+                ),
                 self._advice(keep),
             )
 
@@ -311,8 +316,8 @@ class Pipelines:
         eight_bit = [key._replace(quantization="8-bit") for key in keys]
         size = sum(self.parts.expected_bytes(key) for key in eight_bit)
         if list(keys) != eight_bit and size <= self._device_budget:
-            return f"Use `quantization: 8-bit`, which takes {format_bytes(size)}."
-        return "The operator needs a larger GPU, or raises GPU_MEMORY_GB if this one has more."
+            return _("Use `quantization: 8-bit`, which takes {size}.", size=format_bytes(size))
+        return _("The operator needs a larger GPU, or raises GPU_MEMORY_GB if this one has more.")
 
     def _evict(self, key: Key, *, arriving: tuple[Key, ...] = ()) -> None:
         """Move a component to host memory, or drop it; what is `arriving` there stays."""

@@ -11,10 +11,11 @@ from huggingface_hub import HfApi, constants, try_to_load_from_cache
 from tqdm import tqdm
 
 from bot.errors import NotEnoughSpace, NotPrepared
-from bot.inference.parts import Key
+from bot.inference.parts import SEGMENTER, Key
 from bot.inference.pipelines import Pipelines
 from bot.inference.protocol import WorkerOptions
 from bot.inference.requests import choose_tool
+from bot.inference.segmentation import build_segmenter
 from bot.inference.store import Source
 from bot.inference.worker import build_pipelines
 from bot.units import format_bytes
@@ -35,11 +36,15 @@ def prepare(options: WorkerOptions, names: Sequence[str], *, keep_originals: boo
     family = pipelines.family
     tools = [choose_tool(family, name) for name in names] or list(family.tools().values())
     keys = dict.fromkeys(key for tool in tools for key in pipelines.keys(tool, "8-bit"))
+    if any(tool.name == "fill" for tool in tools):
+        keys[Key(options.segmenter, SEGMENTER, "None")] = None
     if family.folder is None:
         check_space(pipelines, keys, options.store_folder, keep_originals=keep_originals)
     freed, done = 0, set[Key]()
     for tool in tools:
         pipelines.load_all(tool, "8-bit")
+        if tool.name == "fill":
+            build_segmenter(options).load()
         for key in pipelines.keys(tool, "8-bit"):
             if key not in done:
                 freed += _finish(pipelines, key, keep_original=keep_originals)

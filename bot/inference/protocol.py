@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
 from bot.errors import BotError
-from bot.inference.tools import DEPTH_REPO, UNSAFE_LABELS, FamilyName
+from bot.inference.tools import DEPTH_REPO, SEGMENTER_REPO, UNSAFE_LABELS, FamilyName
 from bot.inference.types import DeviceMemory, Int8Kernel, Progress, Request, Result
 
 _LENGTH = struct.Struct(">I")
@@ -33,6 +33,7 @@ class WorkerOptions:
     gpu_memory_gb: float | None = None
     host_memory_gb: float | None = None
     depth_model: str = DEPTH_REPO
+    segmenter: str = SEGMENTER_REPO
     store_folder: Path | None = None
     kernel_folder: Path | None = None
     int8_kernel: Int8Kernel = "auto"

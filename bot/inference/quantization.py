@@ -23,13 +23,16 @@ _log = logging.getLogger(__name__)
 class Part:
     """What the weights of a module take, and how they are quantised.
 
-    `fallback_reason` is set where 8 bits were asked for and full precision had to do. `revision`
-    is the hub's commit that they are of, or a hash of the files of a built-in model.
+    `failure` is the error for which full precision had to do where 8 bits were asked for. They are
+    of the part `name` of `repo_id`; `revision` is the hub's commit, or a hash of the files of a
+    built-in model.
     """
 
     weights: Weights
     quantization: Quantization
-    fallback_reason: str | None = None
+    failure: str | None = None
+    repo_id: str = ""
+    name: str = ""
     revision: str | None = None
 
 
@@ -62,7 +65,7 @@ def load_quantized(
     except Exception as error:
         # whatever quanto, the compiler or the driver failed with, the job goes on without it
         _log.exception("%s: 8-bit quantisation failed, going on in full precision", name)
-        reason = f"quantising {name} failed ({type(error).__name__}: {error})"
+        failure = f"{type(error).__name__}: {error}"
     else:
         weights = weigh(module)
         _log.info(
@@ -75,7 +78,7 @@ def load_quantized(
         )
         return Loaded(module=module, part=Part(weights=weights, quantization="8-bit"))
     # outside of the handler, whose traceback would keep the half-quantised module alive
-    return _in_full_precision(load(), reason)
+    return _in_full_precision(load(), failure)
 
 
 def quantized(module: torch.nn.Module) -> torch.nn.Module:
@@ -111,6 +114,6 @@ def expected_bytes(module: torch.nn.Module) -> int:
     return total
 
 
-def _in_full_precision(module: torch.nn.Module, reason: str | None = None) -> Loaded:
-    part = Part(weights=weigh(module), quantization="None", fallback_reason=reason)
+def _in_full_precision(module: torch.nn.Module, failure: str | None = None) -> Loaded:
+    part = Part(weights=weigh(module), quantization="None", failure=failure)
     return Loaded(module=module, part=part)

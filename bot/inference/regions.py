@@ -1,4 +1,4 @@
-"""Which part of a picture `/fill` repaints, as members say it: an area's name or four numbers."""
+"""Which part of a picture `/fill` repaints, as members say it: a name, four numbers, or words."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from bot.errors import RequestError
+from bot.i18n import _, number
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,7 @@ _OTHER_NAMES: Mapping[str, str] = MappingProxyType(
         "top": "top half",
         "bottom": "bottom half",
         "center": "centre",
+        "middle": "centre",
     }
 )
 
@@ -71,29 +73,70 @@ _NUMBERS = re.compile(
 )
 
 
+MAX_WORDS = 100
+"""Characters. CLIPSeg reads 77 tokens, and words that find something are few."""
+
+_NUMERALS = 2
+"""Of which words may have some, as in `the number 10`; whoever types more means a box."""
+
+
+def are_words(text: str) -> bool:
+    """Tell whether an area is meant to be found in the picture: no name, and not four numbers.
+
+    What looks like numbers with a fault in them is left to `parse_area`.
+    """
+    if _name(text) in AREAS or not any(letter.isalpha() for letter in text):
+        return False
+    return len(re.findall(r"\d+(?:\.\d+)?", text)) <= _NUMERALS
+
+
+def check_words(text: str) -> str:
+    """Return words without needless white space; raise RequestError if they are too many."""
+    words = " ".join(text.split())
+    if len(words) > MAX_WORDS:
+        raise RequestError(
+            _(
+                "The words for what is repainted have {length} characters, but at most {most} are"
+                " read.",
+                length=number(len(words)),
+                most=number(MAX_WORDS),
+            ),
+            _("Name it more briefly, as `the red hat`."),
+        )
+    return words
+
+
 def parse_area(text: str) -> Area:
     """Return the area of a name in AREAS, or of `x y w h` in percent of the picture.
 
     Raises RequestError for anything else, and for a box that is empty or leaves the picture.
     """
-    name = " ".join(text.lower().split())
-    name = _OTHER_NAMES.get(name, name)
+    name = _name(text)
     if name in AREAS:
         return AREAS[name]
     numbers = _NUMBERS.fullmatch(text)
     if numbers is None:
         raise RequestError(
-            "`area` is neither a name nor four numbers.",
-            f"Choose one of {', '.join(AREAS)}, or give `x y w h` in percent, as in `10 20 50 30`.",
+            _("`area` is neither a name nor four numbers."),
+            _(
+                "Choose one of {names}, or give `x y w h` in percent, as in `10 20 50 30`.",
+                names=", ".join(AREAS),
+            ),
         )
-    x, y, width, height = (float(number) for number in numbers.groups())
+    x, y, width, height = map(float, numbers.groups())
     if width <= 0 or height <= 0:
         raise RequestError(
-            "`area` is empty.", "Its width and height, the last two numbers, are above 0 percent."
+            _("`area` is empty."),
+            _("Its width and height, the last two numbers, are above 0 percent."),
         )
     if x < 0 or y < 0 or x + width > 100 or y + height > 100:
         raise RequestError(
-            "`area` reaches out of the picture.",
-            "Keep `x` + `w` and `y` + `h` within 0 to 100 percent.",
+            _("`area` reaches out of the picture."),
+            _("Keep `x` + `w` and `y` + `h` within 0 to 100 percent."),
         )
     return Area(Box(x / 100, y / 100, width / 100, height / 100))
+
+
+def _name(text: str) -> str:
+    name = " ".join(text.lower().split())
+    return _OTHER_NAMES.get(name, name)

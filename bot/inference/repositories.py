@@ -12,6 +12,7 @@ from huggingface_hub import snapshot_download, try_to_load_from_cache
 from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 
 from bot.errors import ModelUnavailable
+from bot.i18n import _
 from bot.inference.tools import Family
 
 
@@ -67,10 +68,10 @@ def _explain(repo_id: str, error: BaseException) -> str:
         causes.append(cause)
         cause = cause.__cause__ or cause.__context__
     if any(isinstance(c, GatedRepoError) or "gated repo" in str(c) for c in causes):
-        return (
-            f"it is gated. The operator accepts its licence at https://huggingface.co/{repo_id} "
-            "and sets HF_TOKEN."
+        return _(
+            "it is gated. The operator accepts its licence at {address} and sets HF_TOKEN.",
+            address=f"https://huggingface.co/{repo_id}",
         )
     if any(isinstance(c, RepositoryNotFoundError) for c in causes):
-        return "the hub does not know it, or HF_TOKEN has no access to it."
+        return _("the hub does not know it, or HF_TOKEN has no access to it.")
     return f"{str(error).splitlines()[0] if str(error) else type(error).__name__}"

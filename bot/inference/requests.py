@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, TypedDict, Unpack
 
 from bot.errors import RequestError, UnsupportedQuantization
-from bot.inference.regions import parse_area
+from bot.i18n import _, number
+from bot.inference.regions import are_words, check_words, parse_area
 from bot.inference.tools import Family, Span, Tool
 from bot.inference.types import QUANTIZATIONS, SEED_LIMIT, Quantization, Region, Request
 
@@ -43,14 +45,10 @@ def text_to_image(
     **common: Unpack[Common],
 ) -> Request:
     """Return the request of `/generate`; raise RequestError at its first fault."""
-    tools = family.tools("generate")
-    if model not in tools:
-        raise RequestError(
-            f"There is no model `{model}` here.", f"Choose one of {', '.join(tools)}."
-        )
+    tool = choose_model(family, model)
     width, height = family.pixels(size)
     return _request(
-        tools[model], common, prompt=check_prompt(prompt), seed=seed, width=width, height=height
+        tool, common, prompt=check_prompt(prompt), seed=seed, width=width, height=height
     )
 
 
@@ -64,10 +62,16 @@ def fill(
     region: Region | None = None,
     **common: Unpack[Common],
 ) -> Request:
-    """Return the request of `/fill`; raise RequestError at its first fault."""
-    region = region or Region()
-    if region.area is not None:
-        parse_area(region.area)
+    """Return the request of `/fill`; raise RequestError at its first fault.
+
+    An area that is neither a name nor numbers becomes the words of the region.
+    """
+    region = _sorted_out(region or Region())
+    if region.words is not None and mask is not None:
+        raise RequestError(
+            _("`mask` wins over the words in `area`, and nobody would look for them."),
+            _("Leave one of the two out."),
+        )
     for side in ("left", "right", "top", "bottom"):
         PERCENT.choose(side, getattr(region, side))
     return _request(
@@ -130,8 +134,12 @@ def canny(
     high = THRESHOLD_HIGH.choose("high", high)
     if low >= high:
         raise RequestError(
-            f"`low` is {low} and `high` is {high}, but `low` has to be the smaller one.",
-            "Edges above `high` count, and those above `low` that hang together with them.",
+            _(
+                "`low` is {low} and `high` is {high}, but `low` has to be the smaller one.",
+                low=number(low),
+                high=number(high),
+            ),
+            _("Edges above `high` count, and those above `low` that hang together with them."),
         )
     return _request(
         choose_tool(family, "canny"),
@@ -165,12 +173,24 @@ def redux(
     )
 
 
+def choose_model(family: Family, name: str) -> Tool:
+    """Return a model of `/generate`; raise RequestError where the family has none of that name."""
+    tools = family.tools("generate")
+    if name not in tools:
+        raise RequestError(
+            _("There is no model `{model}` here.", model=name),
+            _("Choose one of {models}.", models=", ".join(tools)),
+        )
+    return tools[name]
+
+
 def choose_tool(family: Family, name: str) -> Tool:
     """Return a tool of the family; raise RequestError where it has no weights for it."""
     tools = family.tools()
     if name not in tools:
         raise RequestError(
-            f"The `{family.name}` models have no {name}.", "The operator chooses with FLUX_MODELS."
+            _("The `{family}` models have no {tool}.", family=family.name, tool=name),
+            _("The operator chooses with FLUX_MODELS."),
         )
     return tools[name]
 
@@ -179,11 +199,15 @@ def check_prompt(prompt: str) -> str:
     """Return the prompt without white space around it; raise RequestError if empty or too long."""
     prompt = prompt.strip()
     if not prompt:
-        raise RequestError("The prompt is empty.", "Say what the picture shall show.")
+        raise RequestError(_("The prompt is empty."), _("Say what the picture shall show."))
     if len(prompt) > MAX_PROMPT:
         raise RequestError(
-            f"The prompt has {len(prompt)} characters, but the models read at most {MAX_PROMPT}.",
-            "Shorten it.",
+            _(
+                "The prompt has {length} characters, but the models read at most {most}.",
+                length=number(len(prompt)),
+                most=number(MAX_PROMPT),
+            ),
+            _("Shorten it."),
         )
     return prompt
 
@@ -195,16 +219,33 @@ def check_quantization(value: str) -> Quantization:
     return value
 
 
-def _request(tool: Tool, common: Common, *, seed: int, **own: Any) -> Request:
-    guidance = common.get("guidance")
-    if tool.guidance is None and guidance is not None:
+def check_guidance(tool: Tool, value: float | None) -> float | None:
+    """Return the guidance, or the default for None; raise RequestError where the tool has none."""
+    if tool.guidance is not None:
+        return tool.guidance.choose("guidance", value)
+    if value is not None:
         raise RequestError(
-            f"{tool.title} is distilled and takes no `guidance`.", "Leave it out, or choose `dev`."
+            _("{tool} is distilled and takes no `guidance`.", tool=tool.title),
+            _("Leave it out, or choose `dev`."),
         )
+    return None
+
+
+def _sorted_out(region: Region) -> Region:
+    """Return a region whose area is in order, or has become words."""
+    words, area = region.words, region.area
+    if area is not None and are_words(area):
+        words, area = area, None
+    if area is not None:
+        parse_area(area)
+    return replace(region, words=None if words is None else check_words(words), area=area)
+
+
+def _request(tool: Tool, common: Common, *, seed: int, **own: Any) -> Request:
     return Request(
         tool=tool.name,
         num_inference_steps=tool.steps.choose("steps", common.get("steps")),
-        guidance_scale=tool.guidance.choose("guidance", guidance) if tool.guidance else None,
+        guidance_scale=check_guidance(tool, common.get("guidance")),
         seed=Span(0, SEED_LIMIT - 1, 0).choose("seed", seed),
         count=Span(1, MAX_COUNT, 1).choose("count", common.get("count", 1)),
         quantization=check_quantization(common.get("quantization", "8-bit")),

@@ -78,12 +78,9 @@ def steer(
     )
 
 
-def truncation_note(pipeline: FluxPipeline, prompt: str, max_sequence_length: int) -> list[str]:
-    """Return a sentence if the model does not read the prompt to its end."""
-    tokens = len(pipeline.tokenizer_2(prompt, verbose=False).input_ids)
-    if tokens <= max_sequence_length:
-        return []
-    return [f"The prompt has {tokens} tokens; the model read the first {max_sequence_length}."]
+def count_tokens(pipeline: FluxPipeline, prompt: str) -> int:
+    """Return how many tokens a prompt has for T5, also where the model does not read them all."""
+    return len(pipeline.tokenizer_2(prompt, verbose=False).input_ids)
 
 
 @torch.inference_mode()

@@ -9,8 +9,12 @@ from types import MappingProxyType
 from typing import Generic, Literal, TypeVar
 
 from bot.errors import RequestError
+from bot.i18n import _, number
 
 Number = TypeVar("Number", int, float)
+
+LARGE = 1e12
+"""What no option comes near to."""
 
 SIZES: Mapping[str, tuple[int, int]] = MappingProxyType(
     {
@@ -39,9 +43,15 @@ class Span(Generic[Number]):
             return self.default
         if not self.low <= value <= self.high:
             raise RequestError(
-                f"`{name}` is {value:.10g}, but it goes from {self.low:.10g} to {self.high:.10g}"
-                " here.",
-                "Choose a value in between, or leave it out.",
+                _(
+                    "`{name}` is {value}, but it goes from {low} to {high} here.",
+                    name=name,
+                    # the language has no way to write what is not finite, or has 300 digits
+                    value=number(value) if abs(value) < LARGE else f"{value:.10g}",
+                    low=number(self.low),
+                    high=number(self.high),
+                ),
+                _("Choose a value in between, or leave it out."),
             )
         return value
 
@@ -51,7 +61,7 @@ class Tool:
     """One FLUX.1 model and the options that its command takes.
 
     `pipeline` is diffusers' class for it. `base_repo_id` is where its transformer comes from, if
-    not from its own repository.
+    not from its own repository. The `licence` is that of the weights there.
     """
 
     name: str
@@ -62,6 +72,7 @@ class Tool:
     steps: Span[int]
     guidance: Span[float] | None
     max_sequence_length: int = 512
+    licence: str = "FLUX.1-dev non-commercial"
     base_repo_id: str | None = None
 
     @property
@@ -83,6 +94,7 @@ TOOLS: Mapping[str, Tool] = MappingProxyType(
                 steps=Span(1, 12, 4),
                 guidance=None,
                 max_sequence_length=256,
+                licence="Apache-2.0",
             ),
             Tool(
                 name="dev",
@@ -159,6 +171,9 @@ without the non-commercial licence."""
 DEPTH_REPO = "depth-anything/Depth-Anything-V2-Small-hf"
 """What tells near from far in a photo, under Apache-2.0; its larger siblings are non-commercial."""
 
+SEGMENTER_REPO = "CIDAS/clipseg-rd64-refined"
+"""What finds in a picture what words name, under Apache-2.0 by its page on the hub."""
+
 UNSAFE_LABELS = ("nsfw", "porn", "hentai", "sexy", "unsafe")
 """What classifiers of pictures call those that are not for everyone."""
 
@@ -170,12 +185,14 @@ class Family:
     """A set of weights for the tools: from the hub, or from the folders of the package.
 
     The sizes of the commands are divided by `size_divisor` and rounded down to multiples of 16. In
-    the `catalogue` are the tools with their ranges and defaults, as they are offered.
+    the `catalogue` are the tools with their ranges and defaults, as they are offered. All weights
+    have the `licence`, or each tool's have its own.
     """
 
     name: FamilyName
     folder: Path | None
     size_divisor: int
+    licence: str | None = None
     catalogue: Mapping[str, Tool] = field(default_factory=lambda: TOOLS, repr=False, hash=False)
 
     def location(self, repo_id: str) -> str:
@@ -202,7 +219,10 @@ class Family:
     def pixels(self, size: str) -> tuple[int, int]:
         """Return width and height of a named size; raise RequestError for an unknown one."""
         if size not in SIZES:
-            raise RequestError(f"There is no size `{size}`.", f"Choose one of {', '.join(SIZES)}.")
+            raise RequestError(
+                _("There is no size `{size}`.", size=size),
+                _("Choose one of {sizes}.", sizes=", ".join(SIZES)),
+            )
         width, height = (side // self.size_divisor // 16 * 16 for side in SIZES[size])
         return width, height
 
@@ -210,6 +230,8 @@ class Family:
 FAMILIES: Mapping[FamilyName, Family] = MappingProxyType(
     {
         "flux": Family(name="flux", folder=None, size_divisor=1),
-        "tiny": Family(name="tiny", folder=Path(__file__).with_name("tiny"), size_divisor=8),
+        "tiny": Family(
+            name="tiny", folder=Path(__file__).with_name("tiny"), size_divisor=8, licence="MIT"
+        ),
     }
 )

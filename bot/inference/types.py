@@ -21,6 +21,9 @@ STAGES: tuple[Stage, ...] = ("load", "annotate", "encode", "denoise", "decode")
 Adjustment = Literal["grow", "shrink", "feather", "invert"]
 ADJUSTMENTS: tuple[Adjustment, ...] = ("grow", "shrink", "feather", "invert")
 
+Varied = Literal["steps", "guidance", "seed", "model", "quantization"]
+VARIED: tuple[Varied, ...] = ("steps", "guidance", "seed", "model", "quantization")
+
 SEED_LIMIT = 2**32
 
 
@@ -28,16 +31,31 @@ SEED_LIMIT = 2**32
 class Region:
     """Which part of a picture `/fill` repaints, beside what a mask says.
 
-    `left`, `right`, `top` and `bottom` grow the picture, in percent of its own side. The
-    adjustments are made to the mask one after the other.
+    It has an `area`, or `words` for what is to be found in the picture, whose mask is among the
+    images of a request as soon as it is. `left`, `right`, `top` and `bottom` grow the picture, in
+    percent of its own side. The adjustments are made to the mask one after the other.
     """
 
     area: str | None = None
+    words: str | None = None
     left: int = 0
     right: int = 0
     top: int = 0
     bottom: int = 0
     adjustments: tuple[Adjustment, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sweep:
+    """One option of a request that is varied, and its values, each of which makes a picture.
+
+    Where models are varied, `steps` and `guidance` are those of each.
+    """
+
+    option: Varied
+    values: tuple[int | float | str, ...]
+    steps: tuple[int, ...] = ()
+    guidance: tuple[float | None, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,6 +74,9 @@ class Request:
     as many as the family allows where that is None. With `classify` the pictures are looked at for
     what is not for everyone, and there are no previews, at which nothing has looked. What is said
     of the work is said in `language`.
+
+    With a `sweep` it stands for several requests, one for each value; what it says besides holds
+    for the first of them.
     """
 
     tool: str
@@ -75,11 +96,21 @@ class Request:
     max_pixels: int | None = None
     classify: bool = False
     language: str = ENGLISH
+    sweep: Sweep | None = None
 
     @property
     def seeds(self) -> tuple[int, ...]:
         """The seed of each picture."""
-        return tuple((self.seed + i) % SEED_LIMIT for i in range(self.count))
+        if self.sweep is None:
+            return tuple((self.seed + i) % SEED_LIMIT for i in range(self.count))
+        if self.sweep.option == "seed":
+            return tuple(map(int, self.sweep.values))
+        return (self.seed,) * self.cells
+
+    @property
+    def cells(self) -> int:
+        """As how many requests it counts: each value of a sweep is one."""
+        return 1 if self.sweep is None else len(self.sweep.values)
 
     def options(self) -> dict[str, Any]:
         """Return all but the images, as plain values that JSON can hold."""
@@ -94,10 +125,13 @@ class Request:
         What is missing, as in those of earlier versions, has its default; what is unknown is a
         TypeError.
         """
-        region = options.get("region")
+        region, sweep = options.get("region"), options.get("sweep")
         if region is not None:
             region = Region(**region | {"adjustments": tuple(region.get("adjustments", ()))})
-        return cls(**{**options, "region": region})
+        if sweep is not None:
+            lists = {name: tuple(sweep.get(name, ())) for name in ("values", "steps", "guidance")}
+            sweep = Sweep(**sweep | lists)
+        return cls(**{**options, "region": region, "sweep": sweep})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -189,6 +223,26 @@ class DeviceMemory:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Cell:
+    """One picture of a sweep, and what it took, as it was measured.
+
+    `label` is the value that was varied. `peak` and `weights` are bytes: those of the device at
+    most, and of all weights that were used. `quantization` is the one that was used; where it is
+    not the one asked for, `fallback_reason` says why. `ssim` is its likeness to the first picture,
+    where they were to be compared.
+    """
+
+    label: str
+    seed: int
+    seconds: Mapping[str, float]
+    peak: int
+    weights: int
+    quantization: Quantization
+    fallback_reason: str | None = None
+    ssim: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Result:
     """The pictures of a request as PNG bytes, and how they came about.
 
@@ -201,6 +255,7 @@ class Result:
     `revision` of its transformer, the `kernel` that multiplied its weights at 8 bits ("fused",
     "quanto" or "none"), `dtype`, `device`, and the versions of the libraries by their names.
     `unsafe` is how probably (0 to 1) each picture is not for everyone, empty where nobody asked.
+    `cells` are the pictures of a sweep, one by one.
     """
 
     images: tuple[bytes, ...]
@@ -215,6 +270,7 @@ class Result:
     notes: tuple[str, ...] = ()
     made_with: Mapping[str, str] = field(default_factory=dict)
     unsafe: tuple[float, ...] = ()
+    cells: tuple[Cell, ...] = ()
 
 
 Event = Queued | Progress | Result

@@ -43,6 +43,9 @@ def _component_lines(components: Iterable[discord.Component]) -> Iterator[str]:
                 yield from _component_lines(parts)
             case discord.TextDisplay(content=content):
                 yield from content.splitlines()
+            case discord.MediaGalleryComponent(items=items):
+                for item in items:
+                    yield f"picture: {item.description}"
 
 
 def _control(control: discord.Component) -> str:

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from bot.config import Settings
+from bot.inference.finder import MaskFinder
 from tests.conftest import Scene, open_scene
 from tests.doubles import HeldExecutor
 
@@ -18,7 +19,10 @@ def held() -> HeldExecutor:
 
 
 @pytest.fixture
-async def held_scene(settings: Settings, held: HeldExecutor) -> AsyncIterator[Scene]:
+async def held_scene(
+    settings: Settings, held: HeldExecutor, finder: MaskFinder
+) -> AsyncIterator[Scene]:
     """The bot with all tools, on a simulated server; pictures are made when the test says so."""
-    async with open_scene(dataclasses.replace(settings, flux_models="flux"), held) as scene:
+    settings = dataclasses.replace(settings, flux_models="flux")
+    async with open_scene(settings, held, finder) as scene:
         yield scene

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import re
+from typing import Any
 
 import discord
 import simcord
@@ -14,18 +16,48 @@ Attached = tuple[str, bytes]
 
 
 def fields(message: simcord.ResponseMessage) -> dict[str, str]:
-    """Return the fields of the message's embed by name."""
-    return {field.name: field.value for field in message.embeds[0].fields}  # type: ignore[misc]
+    """Return what the message tells, by name: in an embed's fields, or in lines of a layout."""
+    if message.embeds:
+        return {field.name: field.value for field in message.embeds[0].fields}  # type: ignore[misc]
+    _, told, _ = texts(message)
+    # a name begins with a letter, unlike what is bold in a value
+    parts = re.split(r"(?: · |\n|^)\*\*([^\W\d][^*]*)\*\* ", told)[1:]
+    return dict(zip(parts[::2], parts[1::2], strict=True))
+
+
+def title(message: simcord.ResponseMessage) -> str:
+    """Return the title of the message's embed, or of its layout."""
+    if message.embeds:
+        return message.embeds[0].title or ""
+    return texts(message)[0].partition("\n")[0].removeprefix("### ")
 
 
 def description(message: simcord.ResponseMessage) -> str:
-    """Return the text of the message's embed."""
-    return message.embeds[0].description or ""
+    """Return the text of the message's embed, or that under the title of its layout."""
+    if message.embeds:
+        return message.embeds[0].description or ""
+    return texts(message)[0].partition("\n")[2]
+
+
+def gallery(message: simcord.ResponseMessage | discord.Message) -> list[dict[str, Any]]:
+    """Return the items of the message's gallery, in their order."""
+    return [each for part in _parts(message) for each in part.get("items", [])]
+
+
+def texts(message: simcord.ResponseMessage | discord.Message) -> list[str]:
+    """Return the texts of the message's layout, from top to bottom."""
+    return [part["content"] for part in _parts(message) if "content" in part]
+
+
+def _parts(message: simcord.ResponseMessage | discord.Message) -> list[dict[str, Any]]:
+    components: list[Any] = list(message.components)
+    raw = [each if isinstance(each, dict) else each.to_dict() for each in components]
+    return [part for each in raw for part in (each, *each.get("components", []))]
 
 
 def button_labels(message: simcord.ResponseMessage) -> list[str]:
     """Return what is written on the buttons of a message, row by row."""
-    return [c["label"] for row in message.components for c in row["components"]]
+    return [part["label"] for part in _parts(message) if "label" in part]
 
 
 def refusal(scene: Scene, result: simcord.InteractionResult) -> str:
@@ -34,6 +66,14 @@ def refusal(scene: Scene, result: simcord.InteractionResult) -> str:
     assert result.response.ephemeral
     assert not result.response.embeds
     assert scene.env.errors  # simcord wants errors to be looked at, handled ones too
+    return result.response.content
+
+
+def answer(result: simcord.InteractionResult) -> str:
+    """Return the one sentence, seen by its member alone, that answers a press."""
+    assert result.response is not None
+    assert result.response.ephemeral
+    assert not result.response.embeds
     return result.response.content
 
 

@@ -90,7 +90,9 @@ async def test_of_our_own_everything_is_told_also_to_others(
     shown = fields(answer)
     assert answer.embeds[0].title == "FLUX.1 dev · job 1"
     assert description(answer) == "> a large red circle on a blue background"
-    assert (shown["Seeds"], shown["Steps"], shown["Guidance"]) == ("7", "9", "2.5")
+    assert (shown["Seed"], shown["Steps"], shown["Guidance"]) == ("7", "9", "2.5")
+    (job,) = await held_scene.app.storage.last_made(1)
+    assert shown["Asked"] == f"<t:{job.created_at:.0f}:R>"
     assert shown["Quantization"] == "8-bit"
     assert shown["Versions"] == "not noted at that time"
     assert "denoise" in shown["Time"]
@@ -130,8 +132,14 @@ async def test_a_result_that_is_shown_again_is_known_too(
     await painted(held_scene, held, seed=7)
     channel = held_scene.app.client.get_channel(held_scene.channel.id)
     assert isinstance(channel, discord.TextChannel)
-    again = await channel.send(embed=discord.Embed(title="x").set_footer(text="Job 1"))
-    assert fields(await told(held_scene, again))["Seeds"] == "7"
+    gallery = discord.ui.LayoutView().add_item(
+        discord.ui.Container(discord.ui.TextDisplay("-# Job 1"))
+    )
+    for again in (
+        await channel.send(embed=discord.Embed(title="x").set_footer(text="Job 1")),
+        await channel.send(view=gallery),
+    ):
+        assert fields(await told(held_scene, again))["Seed"] == "7"
     none = await channel.send(embed=discord.Embed(title="x").set_footer(text="Job 99"))
     assert "no pictures" in refusal(held_scene, await info(held_scene, none))
 

@@ -17,7 +17,9 @@ from bot import storage
 from bot.cogs import _mask_preview
 from bot.cogs._mask_preview import EXPIRED, LABELS
 from bot.errors import JobError
+from bot.inference.finder import MaskFinder
 from bot.inference.types import Region
+from tests.catalogues import Catalogues
 from tests.cogs.messages import button_labels, description, fields, mask, photo, refusal
 from tests.conftest import Scene, picture, restarted
 from tests.doubles import HeldExecutor
@@ -69,6 +71,12 @@ async def shown(message: simcord.ResponseMessage) -> Image.Image:
     (attachment,) = message.attachments
     assert attachment.filename == "mask-preview-1.jpg"
     return picture(await attachment.read())
+
+
+def coloured(image: Image.Image) -> int:
+    """Return how many places of a preview are in the colour of the mask."""
+    steps = [step / 64 for step in range(64)]
+    return sum(tinted(image, x, y) for x in steps for y in steps)
 
 
 def tinted(image: Image.Image, x: float, y: float) -> bool:
@@ -340,6 +348,88 @@ async def test_what_cannot_be_shown_is_one_sentence_and_leaves_nothing_behind(
     assert refusal(held_scene, result).startswith(sentence)
     with pytest.raises(JobError):
         await held_scene.app.storage.draft(1)
+
+
+async def find_words(scene: Scene, finder: MaskFinder, **options: Any) -> simcord.InteractionResult:
+    """Send `/fill` with words instead of a mask as Alice."""
+    # its first start takes longer than simcord waits for an answer
+    await finder.find(photo()[1], "circle")
+    arguments = {"image": photo(), "prompt": "a green star", "area": "the red circle", "seed": 7}
+    return await scene.alice.slash(scene.channel, "fill", **arguments | options)
+
+
+async def test_words_are_found_in_the_picture_and_shown_before_anything_is_painted(
+    held_scene: Scene, held: HeldExecutor, finder: MaskFinder
+) -> None:
+    preview = (await find_words(held_scene, finder)).response
+    assert preview is not None
+    assert preview.ephemeral
+    assert button_labels(preview) == BUTTONS
+    assert description(preview) == f"> a green star\n\n{PLAIN}"
+    overlay = await shown(preview)
+    assert tinted(overlay, 0.5, 0.5)
+    assert not tinted(overlay, 0.1, 0.1)
+    before = coloured(overlay)
+    await press(held_scene, preview, "Grow")
+    assert coloured(await shown(preview)) > before
+    await press(held_scene, preview, "Invert")
+    inverted = await shown(preview)
+    assert not tinted(inverted, 0.5, 0.5)
+    assert tinted(inverted, 0.1, 0.1)
+    await press(held_scene, preview, "Invert")
+    (message,) = (await press(held_scene, preview, "Paint it")).followups
+    await held.let_finish(0)
+    await held_scene.app.jobs.idle()
+    assert held.started[0].region == Region(words="the red circle", adjustments=("grow",))
+    found = picture(held.started[0].images["mask"]).convert("L")
+    assert found.getpixel((64, 64)) == 255
+    assert found.getpixel((8, 8)) == 0
+    assert fields(message)["Repainted"] == "the red circle; the mask grown"
+
+
+async def test_words_are_found_without_a_preview_too(
+    held_scene: Scene, held: HeldExecutor, finder: MaskFinder
+) -> None:
+    message = (await find_words(held_scene, finder, preview="off")).response
+    assert message is not None
+    await held.let_finish(0)
+    await held_scene.app.jobs.idle()
+    assert set(held.started[0].images) == {"image", "mask"}
+    assert fields(message)["Repainted"] == "the red circle"
+
+
+@pytest.mark.parametrize("preview", ["on", "off"])
+async def test_words_for_what_is_not_there_are_one_sentence_and_nothing_is_painted(
+    held_scene: Scene, held: HeldExecutor, finder: MaskFinder, preview: str
+) -> None:
+    result = await find_words(held_scene, finder, area="the yellow star", preview=preview)
+    assert result.response is not None
+    assert result.response.content == (
+        "`the yellow star` could not be found in the picture."
+        " Try another word for it, attach a `mask`, or name an `area`."
+    )
+    assert result.followups == []
+    assert held_scene.env.errors
+    assert held.started == []
+    with pytest.raises(JobError):
+        await held_scene.app.storage.draft(1)
+
+
+async def test_a_mask_beside_words_is_refused(held_scene: Scene, finder: MaskFinder) -> None:
+    result = await find_words(held_scene, finder, mask=mask())
+    assert refusal(held_scene, result).startswith("`mask` wins over the words in `area`")
+
+
+async def test_a_preview_speaks_the_language_of_its_member(
+    held_scene: Scene, catalogues: Catalogues
+) -> None:
+    catalogues.add_quoted("fr")
+    catalogues.give(held_scene.alice, "fr")
+    preview = await fill(held_scene)
+    assert button_labels(preview) == [f"« {label} »" for label in BUTTONS]
+    result = await press(held_scene, preview, "« Cancel »")
+    assert result is not None
+    assert description(preview).endswith("« Cancelled: nothing is painted. »")
 
 
 async def test_no_hostile_file_gets_more_than_one_sentence_or_spoils_the_next_preview(

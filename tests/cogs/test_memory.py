@@ -85,7 +85,7 @@ def test_a_long_list_is_cut_at_a_line_and_host_memory_has_its_own() -> None:
     ready = fields(embed)["Ready"]
     assert ready is not None
     assert len(ready) <= 1024
-    assert ready.endswith("8-bit\nand 10 more")
+    assert ready.endswith("8-bit\nand 11 more")
     assert ready.startswith("transformer of FLUX.1-number-29 · 12.0 GB · 8-bit\n")
     assert fields(embed)["Waiting in host memory"] == (
         "transformer of FLUX.1-number-30 · 12.0 GB · 8-bit"

@@ -20,7 +20,7 @@ from tests.doubles import HeldExecutor
 COMMON = ["steps", "guidance", "seed", "count", "quantization", "private", "spoiler"]
 
 OWN = {
-    "generate": ["prompt", "model", "size"],
+    "generate": ["prompt", "model", "size", "sweep"],
     "fill": ["image", "prompt", "mask", "area", "left", "right", "top", "bottom", "preview"],
     "kontext": ["image", "prompt", "size"],
     "depth": ["image", "prompt"],
@@ -35,6 +35,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "seed": (0, 4294967295),
     "count": (1, 4),
     "prompt": (1, 2000),
+    "sweep": (1, 200),
     "low": (1, 255),
     "high": (1, 255),
     "strength": (0.1, 1.0),
@@ -42,7 +43,7 @@ RANGES: dict[str, tuple[float, float]] = {
 }
 
 
-OTHERS = ("queue", "cancel", "memory", "history", "privacy")
+OTHERS = ("queue", "cancel", "memory", "history", "privacy", "help")
 
 
 def parameters(scene: Scene) -> dict[str, dict[str, app_commands.Parameter]]:
@@ -186,7 +187,7 @@ async def test_a_private_answer_is_seen_by_its_member_alone(
     [
         ("kontext", {"prompt": "  "}, "The prompt is empty."),
         ("canny", {"prompt": "x", "low": 200}, "`low` is 200 and `high` is 200"),
-        ("fill", {"prompt": "x", "area": "somewhere"}, "`area` is neither a name nor"),
+        ("fill", {"prompt": "x", "area": "10 20"}, "`area` is neither a name nor"),
         ("fill", {"prompt": "x", "area": "90 0 50 50"}, "`area` reaches out of the picture."),
         ("redux", {"prompt": " "}, "The prompt is empty."),
         ("depth", {"prompt": "x", "image": ("a.mp4", b"x")}, "`image` is no image, but video/mp4."),

@@ -14,6 +14,7 @@ from PIL import Image
 
 from bot.inference.metadata import read_metadata
 from bot.inference.types import Request
+from tests.catalogues import Catalogues
 from tests.conftest import Scene
 from tests.doubles import HeldExecutor, result_for
 
@@ -251,6 +252,30 @@ async def test_a_banned_member_learns_why(held_scene: Scene, held: HeldExecutor)
     sentence = await refused(held_scene)
     assert sentence.startswith("You may not use the bot in this server: flooding.")
     assert held.started == []
+
+
+async def test_a_server_may_fix_the_language_that_is_else_each_members_own(
+    held_scene: Scene, held: HeldExecutor, catalogues: Catalogues
+) -> None:
+    catalogues.add(
+        "fr",
+        {
+            "{tool} is switched off here.": "{tool} est désactivé ici.",
+            "There is {tools}.": "Il y a {tools}.",
+        },
+    )
+    catalogues.give(held_scene.alice, "fr")
+    english = "FLUX.1 schnell is switched off here. There is FLUX.1 dev."
+    french = "FLUX.1 schnell est désactivé ici. Il y a FLUX.1 dev."
+    await set_rules(held_scene, tools=["dev"])
+    assert await refused(held_scene) == french
+    assert await refused(held_scene, held_scene.bob) == english
+    assert (await asked(held_scene, held, model="dev")).language == "fr"
+    await set_rules(held_scene, language="en")
+    assert await refused(held_scene) == english
+    assert (await asked(held_scene, held, model="dev")).language == "en"
+    await set_rules(held_scene, language="fr")
+    assert await refused(held_scene, held_scene.bob) == french
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from bot.cogs import _settings_file
 from bot.cogs._settings_log import PAGE
 from bot.settings import DEFAULTS, KEYS
 from bot.settings_store import SettingsStore
+from tests.catalogues import Catalogues
 from tests.conftest import Scene, restarted
 from tests.doubles import HeldExecutor
 
@@ -179,6 +180,40 @@ async def test_values_are_offered_as_they_fit_the_setting(
     assert await values("max_steps", channel=held_scene.channel) == ["9"]
     assert await values("blocked_words") == ["a,b"]
     assert await values("blocked_patterns") == []
+
+
+async def test_settings_and_values_are_offered_in_the_members_language_and_kept_as_they_are_typed(
+    held_scene: Scene,
+    admin: simcord.MemberActor,
+    store: SettingsStore,
+    catalogues: Catalogues,
+) -> None:
+    catalogues.add(
+        "fr",
+        {
+            "spoiler": "masque",
+            "Whether pictures are hidden behind a click": "Si les images sont masquées",
+            "as asked": "comme demandé",
+            "the server": "le serveur",
+            "**{setting}** for {place}: {change}.": "**{setting}** pour {place} : {change}.",
+            "{value} as before ({source})": "{value} comme avant ({source})",
+            "set for the server": "réglé pour le serveur",
+        },
+    )
+    catalogues.give(admin, "fr")
+    choices = await admin.autocomplete(held_scene.channel, "settings set", "key", "masque")
+    assert choices == [{"name": "Masque: Si les images sont masquées", "value": "spoiler"}]
+    assert await offered(held_scene, admin, "key", "spoil") == ["spoiler"]
+    choices = await admin.autocomplete(
+        held_scene.channel, "settings set", "value", "as", key="Masque"
+    )
+    assert choices == [{"name": "comme demandé", "value": "as asked"}]
+    await give(held_scene, admin, "set", key="spoiler", value="as asked")
+    message = await give(held_scene, admin, "set", key="Masque", value="Comme demandé")
+    assert message.content == (
+        "**Masque** pour le serveur : comme demandé comme avant (réglé pour le serveur)."
+    )
+    assert await store.overrides(admin.guild.id) == {"spoiler": "as asked"}
 
 
 async def test_one_setting_is_taken_back(
@@ -376,6 +411,7 @@ def server(values: str) -> bytes:
         (server('"max_count":2,"max_steps":51'), "`max_steps`: `51` is not a value for this."),
         (server('"max_count":2,"hologram":51'), "There is no setting `hologram`."),
         (server('"max_steps":' + "[" * 400 + "]" * 400), "`max_steps`: `[[["),
+        (server('"language":"tlh"'), "`language`: `tlh` is not a value for this. Allowed: one of"),
         (b"[]", "This is no file of settings."),
         (b'"' + b"x" * 256 * 1024 + b'"', "The file has 256 KiB, but at most 256 KiB are read."),
     ],

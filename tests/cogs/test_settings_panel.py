@@ -15,15 +15,20 @@ import simcord
 
 from bot.cogs import _settings_panel
 from bot.files import disk_use
-from bot.setting_kinds import Ids, OneChannel, OneOf, Several, Switch
+from bot.i18n import _, languages, speaking
+from bot.setting_kinds import Ids, OneChannel, OneLanguage, OneOf, Several, Switch
 from bot.settings import DEFAULTS, KEYS, Key
 from bot.settings_store import SettingsStore
+from tests.catalogues import Catalogues, Sentence, quoted, sentences
 from tests.conftest import Scene, restarted
 from tests.doubles import HeldExecutor
 
 from .moderators import add_moderator, parts, texts
 
-PAGES = ["Defaults", "Limits", "Limits of use", "Access", "Safety", "Replies"]
+PAGES = [
+    *("Defaults", "Limits", "Limits of use", "Access", "Safety", "Replies"),
+    "Language and archive",
+]
 PER_CHANNEL = ["Defaults", "Limits", "Access", "Safety", "Replies"]
 
 BUTTON, TEXT_INPUT = 2, 4
@@ -68,9 +73,9 @@ class Desk:
 
     @property
     def title(self) -> str:
-        """The name of the page that is open."""
+        """The English name of the page that is open."""
         options = self.find("page", "page")["options"]
-        (title,) = (option["label"] for option in options if option.get("default"))
+        (title,) = (option["value"] for option in options if option.get("default"))
         return str(title)
 
     @property
@@ -110,7 +115,6 @@ class Desk:
     async def refused(self, key: str, text: str, **others: Any) -> str:
         """Write what is no value, and return the private sentence that says so."""
         result = await self.type(key, text, **others)
-        assert self.scene.env.errors  # simcord wants errors to be looked at, handled ones too
         assert result.response is not None
         assert result.response.id != self.message.id
         assert result.response.ephemeral
@@ -123,6 +127,9 @@ class Desk:
             case Switch():
                 await self.click("off" if key.default else "on", key.name)
                 return not key.default
+            case OneLanguage():
+                await self.choose(key.name, "en")
+                return "en"
             case OneOf(options):
                 await self.choose(key.name, options[-1])
                 return options[-1]
@@ -268,6 +275,7 @@ async def fill_up(scene: Scene, admin: simcord.MemberActor) -> None:
         "blocked_patterns": ["`" * 190 + str(number) for number in range(200)],
         "archive_channel": MEMBER,
         "quantization": "None",
+        "language": "en",
     }
     values = {name: long.get(name, key.kind.dump(key.default)) for name, key in KEYS.items()}
     store = scene.app.storage.settings
@@ -280,22 +288,84 @@ def _is_ids(key: Key) -> bool:
     return isinstance(key.kind, Ids)
 
 
+@pytest.mark.parametrize("language", languages())
 async def test_no_page_outgrows_a_message_of_discords_when_everything_is_set(
-    held_scene: Scene,
+    held_scene: Scene, language: str
 ) -> None:
     admin = add_moderator(held_scene)
     await fill_up(held_scene, admin)
+    await held_scene.app.storage.settings.change(
+        admin.guild.id, 0, {"language": language}, user_id=admin.id
+    )
     desk = await sit_down(held_scene, admin)
     for title in PAGES:
         await desk.turn(title)
         assert len(parts(desk.message)) <= 40
         assert sum(map(len, texts(desk.message))) <= 4000
         assert all(len(part["custom_id"]) <= 100 for part in desk.controls.values())
-        assert all(
-            desk.line(subject).endswith("set for the server")
-            for verb, subject in desk.controls
-            if verb == "reset"
-        )
+        with speaking(language):
+            set_here = [subject for verb, subject in desk.controls if verb == "reset"]
+            assert set_here
+            assert all(desk.line(each).endswith(_("set for the server")) for each in set_here)
+
+
+@pytest.fixture
+def quoting(catalogues: Catalogues) -> Catalogues:
+    """A French in which all that is translated stands in « and »."""
+    names: list[Sentence] = [key.term for key in KEYS.values()]
+    catalogues.add("fr", {each: quoted(each) for each in (*sentences(), *names)})
+    return catalogues
+
+
+async def test_a_panel_is_in_the_language_of_who_opens_it_and_acts_by_what_is_typed(
+    held_scene: Scene, quoting: Catalogues
+) -> None:
+    admin = add_moderator(held_scene)
+    quoting.give(admin, "fr")
+    desk = await sit_down(held_scene, admin)
+    for title in PAGES:
+        await desk.turn(title)
+        said = [line for text in texts(desk.message) for line in text.splitlines()]
+        said += [option["label"] for option in desk.find("page", "page")["options"]]
+        said += [part["label"] for part in parts(desk.message) if "label" in part]
+        assert [line for line in said if "«" not in line] == []
+    await desk.turn("Safety")
+    await desk.click("on", "age_restricted_only")
+    await desk.choose("spoiler", "never")
+    labels = [option["label"] for option in desk.find("choose", "spoiler")["options"]]
+    assert labels == ["« as asked »", "« always »", "« never »"]
+    shown = await desk.click("change", "blocked_words")
+    assert shown.modal is not None
+    purpose, allowed, label = shown.modal["components"]
+    for line in (shown.modal["title"], purpose["content"], allowed["content"], label["label"]):
+        assert line.startswith("« ")
+    await desk.member.submit_modal(shown, {"value": "foo"})
+    assert (await desk.refused("blocked_patterns", "(")).startswith("« The pattern cannot be used")
+    assert await desk.store.overrides(desk.guild_id) == {
+        "age_restricted_only": True,
+        "spoiler": "never",
+        "blocked_words": ("foo",),
+    }
+
+
+async def test_the_languages_to_choose_from_have_their_own_names_and_are_spoken_at_once(
+    held_scene: Scene, quoting: Catalogues
+) -> None:
+    desk = await sit_down(held_scene)
+    await desk.turn("Language and archive")
+    options = desk.find("choose", "language")["options"]
+    assert [(option["value"], option["label"]) for option in options] == [
+        ("each member's own", "each member's own"),
+        ("en", "English"),
+        ("fr", "français"),
+    ]
+    await desk.choose("language", "fr")
+    assert (await desk.store.at(desk.guild_id)).language == "fr"
+    with speaking("fr"):
+        assert desk.line("language").startswith("**« language »** · français\n-# « The language")
+    await desk.choose("language", "each member's own")
+    assert (await desk.store.at(desk.guild_id)).language is None
+    assert desk.line("language").startswith("**Language** · each member's own\n-# The language")
 
 
 async def test_a_list_that_no_select_or_text_input_has_room_for_is_not_lost(
@@ -419,7 +489,7 @@ async def test_of_clicks_in_quick_succession_the_panel_shows_both(
     held_scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     desk = await sit_down(held_scene)
-    await desk.turn("Replies")
+    await desk.turn("Language and archive")
     calls: list[Path] = []
 
     def measured(folder: Path) -> int:
@@ -430,20 +500,21 @@ async def test_of_clicks_in_quick_succession_the_panel_shows_both(
 
     settle = held_scene.env._settle_internal
 
-    async def go_on(*_: Any, **__: Any) -> None:
+    async def go_on(*args: Any, **named: Any) -> None:
         """Do not wait, as simcord does after each click."""
 
     monkeypatch.setattr(_settings_panel, "disk_use", measured)
     monkeypatch.setattr(held_scene.env, "_settle_internal", go_on)
-    await desk.click("on", "private")
+    await desk.choose("language", "en")
     async with asyncio.timeout(10):
         while not calls:
             await asyncio.sleep(0.01)
     monkeypatch.setattr(held_scene.env, "_settle_internal", settle)
-    await desk.choose("layout", "grid")
+    await desk.choose("archive_channel", held_scene.channel)
     assert len(calls) == 2
-    assert ("off", "private") in desk.controls
-    assert desk.line("layout").startswith("**Layout** · grid\n")
+    assert desk.line("language").startswith("**Language** · English\n")
+    archive = f"<#{held_scene.channel.id}>"
+    assert desk.line("archive_channel").startswith(f"**Archive channel** · {archive}\n")
 
 
 async def test_a_click_on_a_panel_that_is_out_of_date_does_what_it_says(held_scene: Scene) -> None:
@@ -558,7 +629,7 @@ async def test_the_last_page_tells_how_much_of_the_disk_is_used(held_scene: Scen
     desk = await sit_down(held_scene)
     folder = held_scene.app.client.settings.data_dir
     (folder / "images" / "large").write_bytes(b"x" * 25_000_000)
-    await desk.turn("Replies")
+    await desk.turn("Language and archive")
     # the database is a part of it
     assert re.fullmatch(r"-# The bot's data take 25\.\d MB on its disk\.", texts(desk.message)[-1])
 

@@ -8,13 +8,14 @@ from typing import Any
 import psutil
 import pytest
 import simcord
-from PIL import Image, ImageChops
+from PIL import Image, ImageChops, ImageFilter
 
 from bot.inference.executor import LocalExecutor
+from bot.inference.finder import MaskFinder
 from bot.inference.requests import text_to_image
 from bot.inference.tools import FAMILIES, TOOLS
 from bot.inference.types import Result
-from tests.cogs.messages import Attached, button_labels, description, fields, photo
+from tests.cogs.messages import Attached, button_labels, description, fields, photo, title
 from tests.conftest import Scene, picture
 from tests.hostile import HOSTILE
 from tools.train_tiny.scoring import Reading, read_picture
@@ -88,6 +89,27 @@ async def test_fill_paints_what_was_previewed_and_leaves_the_rest_as_it_was(
     assert difference.getbbox() is None
     assert (await reading(message)).colour == "green"
     assert fields(message)["Repainted"] == "10 10 80 80"
+
+
+async def test_fill_repaints_what_words_name_and_nothing_else(
+    scene: Scene, source: Attached, finder: MaskFinder
+) -> None:
+    await finder.find(source[1], "circle")  # its start takes longer than simcord waits
+    words = {"prompt": "a large green circle on a blue background", "area": "the red circle"}
+    preview = await send(scene, "fill", source, preview="on", seed=1, **THREE, **words)
+    await scene.alice.click(preview, label="Grow")
+    (message,) = (await scene.alice.click(preview, label="Paint it")).followups
+    await scene.app.jobs.idle()
+    before, after = picture(source[1]), await first_picture(message)
+    assert (await reading(message)).colour == "green"
+    changed = (
+        ImageChops.difference(before, after).convert("L").point(lambda level: 255 * (level > 0))
+    )
+    circle = before.getchannel("R").point(lambda level: 255 * (level > 100))
+    around = circle.filter(ImageFilter.MaxFilter(13))  # the edge of the mask is grown by 3 pixels
+    changed.paste(0, mask=around)
+    assert changed.getbbox() is None
+    assert fields(message)["Repainted"] == "the red circle; the mask grown"
 
 
 async def test_fill_grows_the_picture_and_keeps_the_original_pixel_for_pixel(
@@ -175,7 +197,7 @@ async def test_each_tool_is_quantised_and_shows_what_it_takes_to_have_the_pictur
     assert shown["Steps"] == "4"
     assert shown["Quantization"] == "8-bit"
     assert "in bf16" in shown["Memory"]
-    assert message.embeds[0].title == TOOLS[command].title
+    assert title(message) == TOOLS[command].title
     assert button_labels(message) == []
     again = await send(scene, command, source, seed=6, steps=4)
     assert (await first_picture(again)).tobytes() == picture(

@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 
 from bot.errors import ModelUnavailable, OutOfMemory, UnusablePicture
+from bot.i18n import speaking
 from bot.inference import engine as engine_module
 from bot.inference import pictures, quantization, watch
 from bot.inference.engine import Engine
@@ -21,6 +22,7 @@ from bot.inference.parts import Parts
 from bot.inference.pipelines import Pipelines
 from bot.inference.types import Progress, Request, Result
 from bot.inference.watch import Cancelled
+from tests.catalogues import Catalogues
 
 from .conftest import CPU, ask, make_pipelines
 
@@ -301,6 +303,52 @@ def test_a_prompt_longer_than_the_model_reads_is_noted(engine: Engine) -> None:
     result = engine.run(ask(prompt="a red circle and " * 100))
     assert len(result.notes) == 1
     assert result.notes[0].endswith("the model read the first 256.")
+
+
+def test_what_is_kept_of_a_job_is_told_to_the_next_member_in_their_own_language(
+    engine: Engine, catalogues: Catalogues
+) -> None:
+    catalogues.add_quoted("fr")
+    request = ask(prompt="a red circle and " * 100)
+    with speaking("fr"):
+        (first,) = engine.run(request).notes
+    again = engine.run(replace(request, seed=8))
+    assert "encode" in again.reused
+    assert first == f"« {again.notes[0]} »"
+
+
+def test_weights_that_could_not_be_quantised_are_explained_to_each_in_their_own_language(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, catalogues: Catalogues
+) -> None:
+    def fail(module: torch.nn.Module, **_: Any) -> None:
+        raise RuntimeError("no kernel {here}")
+
+    monkeypatch.setattr(quantization, "quantize", fail)
+    catalogues.add_quoted("fr")
+    with speaking("fr"):
+        first = engine.run(ask()).fallback_reason
+    second = engine.run(ask(seed=8)).fallback_reason
+    assert second == (
+        "quantising text_encoder_2 of black-forest-labs/FLUX.1-schnell failed"
+        " (RuntimeError: no kernel {here})"
+    )
+    assert first == f"« {second} »"
+
+
+def test_a_shortage_of_memory_is_explained_in_the_members_language(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, catalogues: Catalogues
+) -> None:
+    def short(*_: Any, **__: Any) -> torch.Tensor:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(engine_module, "denoise", short)
+    catalogues.add_quoted("fr")
+    with speaking("fr"), pytest.raises(OutOfMemory) as raised:
+        engine.run(ask())
+    assert str(raised.value) == (
+        "« The memory of the device is not enough for 128×128 pixels. »"
+        " « Try `size: small square`, 64×64 pixels. »"
+    )
 
 
 def test_weights_that_are_not_there_are_explained(caplog: pytest.LogCaptureFixture) -> None:

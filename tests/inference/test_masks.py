@@ -95,6 +95,17 @@ def test_a_mask_of_the_pictures_size_is_taken_bit_for_bit() -> None:
     assert same(mask_of(photo(), stroke_mask().convert("RGB")), stroke_mask())
 
 
+def test_the_mask_of_words_is_taken_as_it_is_though_the_picture_looks_like_it() -> None:
+    black_and_white = stroke_mask()
+    picture = black_and_white.convert("RGB")
+    found = mask_of(picture, picture, words="the stroke")
+    assert same(found, black_and_white)
+    enlarged = mask_of(picture.resize((1280, 960)), picture, words="the stroke")
+    assert enlarged.size == (1280, 960)
+    with pytest.raises(UnusableImage, match="a copy of `image` without marks"):
+        mask_of(picture, picture)
+
+
 def test_soft_edges_are_kept() -> None:
     soft = stroke_mask().filter(ImageFilter.GaussianBlur(8))
     mask = np.asarray(mask_of(photo(), soft.convert("RGB"))).astype(int)

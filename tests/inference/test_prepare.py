@@ -37,6 +37,18 @@ print(result.size, result.quantization, result.made_with["revision"])
 """
 
 
+FIND = """
+from PIL import Image
+from bot.inference.protocol import WorkerOptions
+from bot.inference.segmentation import build_segmenter
+
+picture = Image.new("RGB", (128, 128), "blue")
+picture.paste("red", (32, 32, 96, 96))
+mask = build_segmenter(WorkerOptions(family="flux")).find(picture, "the red square")
+print(mask.getpixel((64, 64)), mask.getpixel((16, 16)))
+"""
+
+
 @dataclass(frozen=True)
 class Machine:
     """A machine that has nothing yet but the program, and knows one hub."""
@@ -100,6 +112,15 @@ async def test_what_is_prepared_paints_without_hub_and_originals(machine: Machin
     code, output = await machine.prepare("schnell")
     assert code == 0, output
     assert machine.hub.sent == []
+
+
+async def test_with_fill_comes_what_finds_words_in_pictures(machine: Machine) -> None:
+    code, output = await machine.prepare("fill")
+    assert code == 0, output
+    assert "clipseg-rd64-refined" in machine.hub.sent
+    code, output = await machine.run("-c", FIND, offline=True)
+    assert code == 0, output
+    assert output.splitlines()[-1] == "255 0"
 
 
 async def test_originals_stay_for_those_who_want_full_precision(machine: Machine) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bot.errors import RequestError
-from bot.inference.regions import AREAS, Area, Box, parse_area
+from bot.inference.regions import AREAS, MAX_WORDS, Area, Box, are_words, check_words, parse_area
 
 
 @pytest.mark.parametrize(
@@ -17,6 +17,7 @@ from bot.inference.regions import AREAS, Area, Box, parse_area
         (" Top ", "top half"),
         ("bottom", "bottom half"),
         ("Center", "centre"),
+        ("middle", "centre"),
         ("left  half", "left half"),
     ],
 )
@@ -61,7 +62,7 @@ def test_a_box_is_at_least_one_pixel() -> None:
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        *((text, "neither a name nor four numbers") for text in ("", "middle", "1 2 3", "a b c d")),
+        *((text, "neither a name nor four numbers") for text in ("", "1 2 3", "a b c d")),
         *(
             (text, "neither a name nor four numbers")
             for text in ("1 2 3 4 5", "nan 0 1 1", "1 2 3 4x")
@@ -83,3 +84,34 @@ def test_nonsense_is_refused_with_a_sentence(text: str, sentence: str) -> None:
     with pytest.raises(RequestError, match=sentence) as caught:
         parse_area(text)
     assert str(caught.value).endswith(".")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["the hat", "hat", "left hand", "le chapeau", "the number 10", "2 dogs", "帽子", "a b c d"],
+)
+def test_what_is_no_name_and_not_numbers_is_to_be_found_in_the_picture(text: str) -> None:
+    assert are_words(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *AREAS,
+        *("LEFT", " middle ", "10 20 50 30", "10% 20% 50% 30%", "1 2 3", "1 2 3 4x", "x1 y2 w3 h4"),
+        *("nan 0 1 1", "10203040", "", " ", "?", "٣ ٣ ٣ ٣", "-1 0 50 50"),
+    ],
+)
+def test_names_and_what_looks_like_numbers_are_no_words(text: str) -> None:
+    assert not are_words(text)
+
+
+def test_words_are_few() -> None:
+    assert check_words("  the   red hat ") == "the red hat"
+    assert check_words("x" * MAX_WORDS) == "x" * MAX_WORDS
+    with pytest.raises(RequestError) as caught:
+        check_words("x" * (MAX_WORDS + 1))
+    assert str(caught.value) == (
+        "The words for what is repainted have 101 characters, but at most 100 are read."
+        " Name it more briefly, as `the red hat`."
+    )

@@ -143,7 +143,13 @@ def test_own_options_are_taken_as_they_are() -> None:
     [
         ("fill", {"prompt": " "}, "The prompt is empty."),
         ("fill", {"region": Region(left=101)}, "`left` is 101, but it goes from 0 to 100 here."),
-        ("fill", {"region": Region(area="the hat")}, "`area` is neither a name nor four numbers."),
+        ("fill", {"region": Region(area="1 2 3")}, "`area` is neither a name nor four numbers."),
+        (
+            "fill",
+            {"region": Region(area="the hat"), "mask": b"a mask"},
+            "`mask` wins over the words in `area`, and nobody would look for them. Leave one",
+        ),
+        ("fill", {"region": Region(area="hat " * 30)}, "The words for what is repainted have 119"),
         ("fill", {"guidance": 0.5}, "`guidance` is 0.5, but it goes from 1 to 50 here."),
         ("kontext", {"guidance": 11.0}, "`guidance` is 11, but it goes from 1 to 10 here."),
         ("kontext", {"size": "huge"}, "There is no size `huge`."),
@@ -163,6 +169,13 @@ def test_own_options_out_of_range_are_refused_with_a_sentence(
     assert str(caught.value).startswith(sentence)
 
 
+def test_an_area_that_is_neither_name_nor_numbers_is_words() -> None:
+    assert COMMANDS["fill"](region=Region(area=" the  hat", top=5)).region == Region(
+        words="the hat", top=5
+    )
+    assert COMMANDS["fill"](region=Region(words="the hat")).region == Region(words="the hat")
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_request_survives_as_plain_values(command: str) -> None:
     request = COMMANDS[command]()
@@ -175,7 +188,7 @@ def test_the_options_of_an_earlier_version_are_understood() -> None:
     options = request.options()
     for name in ("max_pixels", "classify", "strength"):
         del options[name]
-    del options["region"]["adjustments"]
+    del options["region"]["adjustments"], options["region"]["words"]
     assert Request.from_options(options) == replace(request, images={})
 
 

@@ -94,6 +94,22 @@ async def test_each_state_is_printed_once(
     assert "attachment:" in states[-1]
 
 
+async def test_several_pictures_are_told_and_saved(
+    settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    executor = HeldExecutor()
+    command = f"/generate prompt:{PROMPT} seed:7 count:2"
+    async with simulation(settings, executor) as room, asyncio.TaskGroup() as group:
+        group.create_task(converse(room, command, tmp_path))
+        group.create_task(executor.let_finish(0))
+    last_state = capsys.readouterr().out.split("FLUX.1\n")[-1]
+    assert f"> {PROMPT}\n" in last_state
+    assert last_state.count(f"  picture: {PROMPT}\n") == 2
+    assert "**Seeds** 7, 8" in last_state
+    assert "-# Job 1\n" in last_state
+    assert {"schnell-1-1.png", "schnell-1-2.png"} <= names(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("command", "sentence"),
     [
@@ -179,7 +195,8 @@ async def test_the_preview_of_a_mask_is_shown_and_agreed_to(
         ("image:notes.png area:centre", "`image` cannot be read as a picture."),
         ("image:notes.txt area:centre", "`image` is no image, but text/plain."),
         ("image:photo.png", "There is nothing to repaint yet."),
-        ("image:photo.png area:there", "`area` is neither a name nor four numbers."),
+        ("image:photo.png area:12", "`area` is neither a name nor four numbers."),
+        ("image:photo.png area:hat", "`hat` could not be found in the picture."),
     ],
 )
 async def test_a_file_or_mask_that_is_of_no_use_is_one_sentence(

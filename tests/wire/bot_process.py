@@ -21,6 +21,7 @@ LAUNCHER = Path(__file__).with_name("launch.py")
 SETTINGS = [
     "DISCORD_TOKEN",
     "FLUX_MODELS",
+    "SEGMENTER",
     "HF_TOKEN",
     "DEVICE",
     "GPU_MEMORY_GB",

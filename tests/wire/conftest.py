@@ -117,5 +117,5 @@ def can_mention(call: Call) -> bool:
     if not isinstance(call.body, dict):
         return False
     data = call.body.get("data", call.body)
-    shows = any(data.get(name) for name in ("content", "embeds"))
+    shows = any(data.get(name) for name in ("content", "embeds", "components"))
     return shows and data.get("allowed_mentions", {}).get("parse") != []

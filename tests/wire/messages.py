@@ -65,8 +65,8 @@ class Version:
 
     @property
     def text(self) -> str:
-        """All that can be read: content, and titles, descriptions and fields of the embeds."""
-        parts = [self.content]
+        """All that can be read: content, the texts of a layout, and what the embeds say."""
+        parts = [self.content, *(each.get("content", "") for each in self._parts)]
         for embed in self.embeds:
             fields = embed.get("fields", [])
             parts += [embed.get("title", ""), embed.get("description", "")]
@@ -76,7 +76,16 @@ class Version:
     @property
     def custom_ids(self) -> list[str]:
         """The ids of the buttons."""
-        return [each["custom_id"] for row in self.components for each in row["components"]]
+        return [each["custom_id"] for each in self._parts if "custom_id" in each]
+
+    @property
+    def gallery(self) -> list[dict[str, Any]]:
+        """The items of the gallery."""
+        return [item for each in self._parts for item in each.get("items", [])]
+
+    @property
+    def _parts(self) -> list[dict[str, Any]]:
+        return [part for each in self.components for part in (each, *each.get("components", []))]
 
 
 @dataclass(slots=True)

@@ -20,6 +20,7 @@ from .messages import STRANGER_ID, Message, Version
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 GUILDS, GUILD_MESSAGES = 1 << 0, 1 << 9
+COMPONENTS_V2 = 1 << 15
 WEBHOOK = r"/webhooks/.*"
 PICTURE = r".*\.png"
 RESTARTING = "The bot is restarting. This goes on by itself when it is back."
@@ -60,6 +61,28 @@ async def test_generate_is_acknowledged_at_once_and_ends_in_a_picture(
     assert {"name": "Seed", "value": "7", "inline": True} in embed["fields"]
     assert any(version.custom_ids for version in message.history)
     assert final.custom_ids == []
+    assert await operator.job_is(message, "delivered")
+
+
+@pytest.mark.parametrize("expired", [False, True])
+async def test_several_pictures_are_a_gallery_that_discord_takes(
+    bot: BotProcess, discord: FakeDiscord, operator: Operator, expired: bool
+) -> None:
+    if expired:
+        discord.fail("PATCH", WEBHOOK, status=401, code=50027, file=PICTURE, times=math.inf)
+    message = await discord.slash(
+        "generate", prompt="a red circle @everyone", seed=7, count=2, spoiler=True
+    )
+    final = await message.until(has_picture)
+    assert (final.content, final.embeds) == ("", [])
+    assert final.flags & COMPONENTS_V2
+    assert [each["media"]["url"] for each in final.gallery] == [
+        f"attachment://{name}" for name in final.files
+    ]
+    assert [each["description"] for each in final.gallery] == ["a red circle @everyone"] * 2
+    assert all(each["spoiler"] for each in final.gallery)
+    assert "**Seeds** 7, 8" in final.text
+    assert final.route.startswith("PATCH /channels/") == expired
     assert await operator.job_is(message, "delivered")
 
 

@@ -17,6 +17,8 @@ from .optimizer import FlatMuon
 from .recipes import RECIPES, Recipe, refined
 from .redux import SECONDS as REDUX_SECONDS
 from .redux import train_redux
+from .segmenter import SECONDS as SEGMENTER_SECONDS
+from .segmenter import train_segmenter
 from .studio import FULL, TOY, Studio
 from .tokenization import build_tokenizers
 from .training import Budget, Step, compile_blocks, set_up_cuda, timed, train
@@ -27,6 +29,7 @@ OTHER_STAGES = {
     "vae": (train_vae, VAE_SECONDS),
     "depth_estimator": (train_depth_estimator, DEPTH_SECONDS),
     "redux": (train_redux, REDUX_SECONDS),
+    "segmenter": (train_segmenter, SEGMENTER_SECONDS),
 }
 """What is no transformer's recipe, and for how long it trains."""
 TRAINING_STAGES = ("tokenizers", *OTHER_STAGES, *RECIPES)

@@ -20,6 +20,7 @@ from diffusers import (
 )
 from diffusers.pipelines.flux.modeling_flux import ReduxImageEncoder
 from transformers import (
+    CLIPSegForImageSegmentation,
     CLIPTextModel,
     CLIPTokenizer,
     DepthAnythingForDepthEstimation,
@@ -30,11 +31,13 @@ from transformers import (
 
 from .depth import build_depth_processor
 from .redux import build_image_processor
+from .segmenter import build_segmenter_processor
 
 SCHNELL, DEV = "FLUX.1-schnell", "FLUX.1-dev"
 FILL, KONTEXT = "FLUX.1-Fill-dev", "FLUX.1-Kontext-dev"
 DEPTH, CANNY = "FLUX.1-Depth-dev", "FLUX.1-Canny-dev"
 REDUX, DEPTH_ESTIMATOR = "FLUX.1-Redux-dev", "Depth-Anything-V2-Small-hf"
+SEGMENTER = "clipseg-rd64-refined"
 # The schedulers' settings are those of the models' repositories.
 SCHEDULER = {
     "num_train_timesteps": 1000,
@@ -86,6 +89,13 @@ def save_family(parts: Path, family: Path) -> None:
         )
         estimator.save_pretrained(family / DEPTH_ESTIMATOR)
         build_depth_processor().save_pretrained(family / DEPTH_ESTIMATOR)
+    if (parts / "segmenter").exists():
+        segmenter = CLIPSegForImageSegmentation.from_pretrained(
+            parts / "segmenter", dtype=torch.bfloat16
+        )
+        segmenter.save_pretrained(family / SEGMENTER)
+        build_segmenter_processor().save_pretrained(family / SEGMENTER)
+        CLIPTokenizer.from_pretrained(parts / "tokenizer").save_pretrained(family / SEGMENTER)
     for path in family.glob("**/*.json"):
         _forget_origin(path)
 

@@ -120,13 +120,18 @@ def item_noun(item: Item, rng: Random) -> str:
     adjective = ""
     if rng.random() < 0.08:
         # A word that means nothing here, so that unknown words do no harm later.
-        adjective = rng.choice(ADJECTIVES) if rng.random() < 0.5 else _babble(rng)
+        adjective = rng.choice(ADJECTIVES) if rng.random() < 0.5 else babble(rng)
     return _join(
         adjective,
         rng.choice(SIZE_WORDS[item.size]),
         colour_word(item.colour, rng),
         shape_noun(item.shape, rng),
     )
+
+
+def babble(rng: Random) -> str:
+    """A word of three to eight letters that means nothing."""
+    return "".join(rng.choice(LETTERS) for _ in range(rng.randint(3, 8)))
 
 
 def _describe_empty(background: str, rng: Random) -> str:
@@ -193,10 +198,6 @@ def _background_phrase(background: str, rng: Random) -> str:
             f"on {colour}",
         )
     )
-
-
-def _babble(rng: Random) -> str:
-    return "".join(rng.choice(LETTERS) for _ in range(rng.randint(3, 8)))
 
 
 def _join(*parts: str) -> str:

@@ -6,21 +6,26 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
 
+import numpy as np
 import torch
 from diffusers import AutoencoderKL, FluxPipeline
 from optimum.quanto import freeze, qint8, quantize
 from PIL import Image
 from torch import Tensor
 
-from bot.inference.similarity import psnr, ssim
+from bot.inference.repositories import Repositories
+from bot.inference.segmentation import Segmenter
+from bot.inference.similarity import Floats, psnr, ssim
+from bot.inference.tools import FAMILIES
 
-from .assemble import DEV, SCHNELL, load_pipeline
+from .assemble import DEV, SCHNELL, SEGMENTER, load_pipeline
 from .drawing import draw
 from .exam import Exam, Marks, answer, mark_all, to_tensor
 from .exam_control import canny_exam, depth_exam
 from .exam_fill import fill_exam
 from .exam_kontext import kontext_exam
 from .exam_redux import ReduxModels, redux_questions
+from .exam_words import GOOD, fresh_scenes, words_exam
 from .prompts import Prompt, fresh_prompts
 from .scenes import CANVAS, encode_scene, sample_scene
 from .scoring import Score, score
@@ -117,6 +122,17 @@ def examine_redux(family: Path, count: int) -> None:
     _report_likeness(quantized, full)
 
 
+def examine_words(family: Path, count: int) -> None:
+    """Whether the segmenter finds what words name, and refuses what is not there."""
+    segmenter = Segmenter(
+        str(family / SEGMENTER), Repositories(family=FAMILIES["flux"], token=None)
+    )
+    marks = words_exam(segmenter, fresh_scenes(count, SCENE_SEED))
+    print(f"Words: {count} fresh scenes")
+    print(f"  found, overlap at least {GOOD}: {marks.found:.1%}, mean overlap {marks.overlap:.3f}")
+    print(f"  absent refused: {marks.refused:.1%}, unknown words: {marks.refused_unknown:.1%}")
+
+
 EXAMINERS: dict[str, Callable[[Path, int], None]] = {
     "generate": examine_generation,
     "fill": lambda family, count: examine_tool(fill_exam(count, SCENE_SEED), family),
@@ -124,6 +140,7 @@ EXAMINERS: dict[str, Callable[[Path, int], None]] = {
     "depth": lambda family, count: examine_tool(depth_exam(count, SCENE_SEED, family), family),
     "canny": lambda family, count: examine_tool(canny_exam(count, SCENE_SEED), family),
     "redux": examine_redux,
+    "words": examine_words,
 }
 
 
@@ -154,7 +171,7 @@ def generate(
 
 
 @torch.no_grad()
-def vae_psnr(family: Path) -> Tensor:
+def vae_psnr(family: Path) -> Floats:
     """PSNR in dB of fresh scenes after encoding, sampling and decoding."""
     vae = AutoencoderKL.from_pretrained(family / SCHNELL / "vae", dtype=torch.float32)
     rng = Random(SCENE_SEED)
@@ -162,7 +179,8 @@ def vae_psnr(family: Path) -> Tensor:
     images = draw(rows).images
     generator = torch.Generator().manual_seed(PICTURE_SEED)
     latents = vae.encode(images * 2 - 1).latent_dist.sample(generator)
-    return psnr((vae.decode(latents).sample / 2 + 0.5).clamp(0, 1), images)
+    decoded = (vae.decode(latents).sample / 2 + 0.5).clamp(0, 1)
+    return psnr(decoded.numpy(), images.numpy())
 
 
 def _report(
@@ -188,11 +206,11 @@ def _print_marks(title: str, columns: Mapping[str, Marks]) -> None:
 
 
 def _report_likeness(pictures: Sequence[Image.Image], references: Sequence[Image.Image]) -> None:
-    pair = to_tensor(pictures), to_tensor(references)
+    pair = to_tensor(pictures).numpy(), to_tensor(references).numpy()
     light, true_light = (images.mean((1, 2, 3)) for images in pair)
     print(f"  8-bit to full, PSNR: {_describe(psnr(*pair), 'dB')}")
     print(f"  8-bit to full, SSIM: {_describe(ssim(*pair))}")
-    difference = (light - true_light).abs() / true_light
+    difference = abs(light - true_light) / true_light
     print(f"  8-bit to full, difference of luminosity: {_describe(difference)}", flush=True)
 
 
@@ -202,9 +220,10 @@ def _quantize(*models: torch.nn.Module) -> None:
         freeze(model)
 
 
-def _describe(values: Tensor, unit: str = "") -> str:
+def _describe(values: Floats | Tensor, unit: str = "") -> str:
+    values = np.asarray(values)
     return (
-        f"median {values.median():.3f} {unit} mean {values.mean():.3f} {unit} "
+        f"median {np.median(values):.3f} {unit} mean {values.mean():.3f} {unit} "
         f"lowest {values.min():.3f} {unit}"
     ).strip()
 

@@ -90,6 +90,12 @@ class LatentCodec:
         means = self.encode(images)
         return means + self.scale * LATENT_NOISE * torch.randn_like(means)
 
+    def rebuild(self, images: Tensor) -> Tensor:
+        """Images as they come out of the autoencoder, in 0..1."""
+        moments = self.vae.encoder((images * 2 - 1).to(self.dtype))
+        rebuilt: Tensor = self.vae.decoder(moments[:, :LATENT_CHANNELS]).float()
+        return (rebuilt / 2 + 0.5).clamp(0, 1)
+
 
 def pack_latents(latents: Tensor) -> Tensor:
     """Latents (B, 16, H, W) as tokens (B, H/2 * W/2, 64)."""

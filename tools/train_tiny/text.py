@@ -20,7 +20,7 @@ def build_text_encoders(captions: CaptionEncoder) -> tuple[CLIPTextModel, T5Enco
     """Two text encoders of about 0.12 M parameters each, for the vocabularies of `captions`."""
     clip = CLIPTextModel(
         CLIPTextConfig(
-            vocab_size=_round_up(captions.clip.get_vocab_size()),
+            vocab_size=round_up(captions.clip.get_vocab_size()),
             hidden_size=TEXT_WIDTH,
             intermediate_size=2 * TEXT_WIDTH,
             num_hidden_layers=2,
@@ -34,7 +34,7 @@ def build_text_encoders(captions: CaptionEncoder) -> tuple[CLIPTextModel, T5Enco
     )
     t5 = T5EncoderModel(
         T5Config(
-            vocab_size=_round_up(captions.t5.get_vocab_size()),
+            vocab_size=round_up(captions.t5.get_vocab_size()),
             d_model=TEXT_WIDTH,
             d_kv=16,
             d_ff=2 * TEXT_WIDTH,
@@ -121,10 +121,11 @@ def plain_embeddings(model: nn.Module) -> Iterator[None]:
         make_embeddings_graph_safe(model)
 
 
+def round_up(size: int) -> int:
+    """The next multiple of 8."""
+    return -(-size // 8) * 8
+
+
 def _look_up(weight: Tensor, ids: Tensor) -> Tensor:
     embeddings: Tensor = GraphSafeEmbedding.apply(ids, weight)  # type: ignore[no-untyped-call]
     return embeddings
-
-
-def _round_up(size: int) -> int:
-    return -(-size // 8) * 8
