@@ -9,6 +9,7 @@ import discord
 import numpy as np
 import pytest
 import simcord
+from PIL import Image
 
 from bot.cogs._results import OFFERS, ResultButton
 from bot.config import Settings
@@ -139,6 +140,17 @@ async def test_repaint_shows_its_mask_first_and_then_changes_that_part_alone(sce
     before, after = await pixels(first), await pixels(result.followups[0])
     assert np.array_equal(after[:, :64], before[:, :64])
     assert not np.array_equal(after[:, 64:], before[:, 64:])
+
+
+async def test_repaint_finds_what_words_name(scene: Scene) -> None:
+    first = await scene.generate(seed=7)
+    values = {"area": "the circle", "prompt": "a large green circle on a blue background"}
+    preview = await submit(scene, first, "Repaint", values)
+    result = await scene.alice.click(preview, label="Paint it")
+    await scene.app.jobs.idle()
+    before, after = await pixels(first), await pixels(result.followups[0])
+    assert np.array_equal(after[:16, :16], before[:16, :16])
+    assert read_picture(Image.fromarray(after)).colour == "green"
 
 
 async def test_remix_shows_what_was_and_makes_what_is_typed(scene: Scene) -> None:
