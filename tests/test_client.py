@@ -58,6 +58,7 @@ async def test_every_option_of_the_contract_is_there_and_described(scene: Scene)
         "prompt",
         "model",
         "size",
+        "sweep",
         "steps",
         "guidance",
         "seed",
@@ -71,6 +72,7 @@ async def test_every_option_of_the_contract_is_there_and_described(scene: Scene)
     ranges = {n: (p.min_value, p.max_value) for n, p in found.items() if p.max_value is not None}
     assert ranges == {
         "prompt": (1, 2000),
+        "sweep": (1, 200),
         "steps": (1, 50),
         "guidance": (0.0, 10.0),
         "seed": (0, 4294967295),

@@ -60,7 +60,7 @@ class Segmenter:
             raise ModelUnavailable(self._repo_id, _first_line(error)) from error
         if report["missing_keys"]:
             # transformers would go on with random numbers in their place
-            raise ModelUnavailable(self._repo_id, "it is no CLIPSeg model.")
+            raise ModelUnavailable(self._repo_id, _("it is no CLIPSeg model."))
         torch.set_num_threads(min(THREADS, torch.get_num_threads()))
         self._model = model.eval()
 

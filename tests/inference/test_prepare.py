@@ -42,7 +42,7 @@ from PIL import Image
 from bot.inference.protocol import WorkerOptions
 from bot.inference.segmentation import build_segmenter
 
-picture = Image.new("RGB", (128, 128), "blue")
+picture = Image.new("RGB", (128, 128), "white")
 picture.paste("red", (32, 32, 96, 96))
 mask = build_segmenter(WorkerOptions(family="flux")).find(picture, "the red square")
 print(mask.getpixel((64, 64)), mask.getpixel((16, 16)))
