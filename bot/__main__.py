@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import logging
 import sys
 from collections.abc import Coroutine
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -56,6 +57,10 @@ def build_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="keep the weights in full precision, which `quantization: None` needs",
     )
+    doctor = commands.add_parser(
+        "doctor", help="check everything that the bot needs, and say what mends what is amiss"
+    )
+    doctor.add_argument("--json", action="store_true", help="print JSON instead of lines")
     benchmark = commands.add_parser(
         "benchmark", help="measure each tool on this machine, in full precision and at 8 bits"
     )
@@ -102,6 +107,9 @@ def _dispatch(options: argparse.Namespace) -> int:
     from bot.config import load_settings
     from bot.logs import configure_logging
 
+    if options.command == "doctor":
+        configure_logging("CRITICAL", "text")  # what is wrong is said below, once
+        return asyncio.run(_doctor(as_json=options.json))
     settings = load_settings()
     if options.command == "playground":
         return _playground(settings, options)
@@ -145,6 +153,22 @@ def _playground(settings: Settings, options: argparse.Namespace) -> int:
 
     asyncio.run(serve(settings, port=options.port, open_browser=not options.no_browser))
     return 0
+
+
+async def _doctor(*, as_json: bool) -> int:
+    """Print what the doctor finds, as soon as it is known, and return 1 if there is a fault."""
+    from bot.doctor import examine
+
+    findings = []
+    async for finding in examine():
+        findings.append(finding)
+        if not as_json:
+            print(finding, flush=True)
+    healthy = not any(finding.state == "fault" for finding in findings)
+    if as_json:
+        report = {"healthy": healthy, "checks": [asdict(finding) for finding in findings]}
+        print(json.dumps(report, indent=1, ensure_ascii=False))
+    return 0 if healthy else 1
 
 
 def _benchmark(settings: Settings, options: argparse.Namespace) -> int:

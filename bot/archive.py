@@ -30,6 +30,14 @@ ANCESTORS = f"""WITH RECURSIVE chain (id, generation) AS (
 NOTE_POST = """INSERT OR IGNORE INTO posts (job_id, channel_id, message_id)
     SELECT id, :channel_id, :message_id FROM jobs WHERE id = :job_id"""
 
+PUBLIC_SOURCES = """SELECT inputs.name, jobs.id, images.position
+    FROM jobs AS child
+    JOIN inputs ON inputs.job_id = child.id
+    JOIN images ON images.sha256 = inputs.sha256
+    JOIN jobs ON jobs.id = images.job_id
+    WHERE child.id = ? AND NOT jobs.private AND jobs.guild_id = child.guild_id
+    AND jobs.channel_id = child.channel_id"""
+
 REMOVE_POST = """INSERT OR IGNORE INTO removals (message_id, channel_id)
     SELECT :message_id, :channel_id
     WHERE NOT EXISTS (SELECT 1 FROM jobs WHERE id = :job_id)"""
@@ -136,18 +144,13 @@ class Archive:
         rows = await self._database.rows("SELECT bytes FROM images WHERE job_id = ?", job_id)
         return bool(rows) and all(row["bytes"] for row in rows)
 
-    async def was_made_in_public(self, job_id: int) -> bool:
-        """Tell whether all images that a job was made from were results for everybody to see.
+    async def public_sources(self, job_id: int) -> list[tuple[str, int, int]]:
+        """Return the images of a job that were public results in its channel before.
 
-        Its mask is left out of account: it is drawn on one of them, or shows no picture.
+        Each is the name of the image, the job that made it, and its position there.
         """
-        rows = await self._database.rows(
-            "SELECT 1 FROM inputs WHERE job_id = ? AND name != 'mask' AND NOT EXISTS ("
-            "SELECT 1 FROM images JOIN jobs ON jobs.id = images.job_id"
-            " WHERE images.sha256 = inputs.sha256 AND NOT jobs.private) LIMIT 1",
-            job_id,
-        )
-        return not rows
+        rows = await self._database.rows(PUBLIC_SOURCES, job_id)
+        return [(row["name"], row["id"], row["position"]) for row in rows]
 
     async def last_end(self, guild_id: int, user_id: int | None) -> float:
         """Return when the last job of a server, or of a member there, ended; 0 where none is."""

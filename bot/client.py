@@ -34,6 +34,15 @@ _log = logging.getLogger(__name__)
 ALREADY_ACKNOWLEDGED = 40060
 """Discord's code when it took an acknowledgement whose answer was lost on the way to us."""
 
+INTENTS = discord.Intents(guilds=True, guild_messages=True)
+"""No privileged ones; of messages only their deletion counts, which calls off a job."""
+
+UNKNOWN_INTERACTION = 10062
+"""Discord's code for an acknowledgement that came after more than three seconds."""
+
+GIVEN_BACK = 1500
+"""Characters of what was typed that fit beside the reason why it was in vain."""
+
 EXTENSIONS = tuple(
     f"bot.cogs.{name}"
     for name in (
@@ -74,8 +83,7 @@ class FluxBot(commands.Bot):
             command_prefix=commands.when_mentioned,
             help_command=None,
             tree_cls=FluxTree,
-            # no privileged ones; of messages only their deletion counts, which calls off a job
-            intents=discord.Intents(guilds=True, guild_messages=True),
+            intents=INTENTS,
             max_messages=None,
             allowed_mentions=discord.AllowedMentions.none(),
         )
@@ -84,6 +92,8 @@ class FluxBot(commands.Bot):
         self.draft_turns: WeakValueDictionary[int, asyncio.Lock] = WeakValueDictionary()
         """For each draft that is being acted on: clicks on it are worked off one by one."""
         self.presses = Presses()
+        self.process_id = secrets.token_hex(4)
+        """Tells what this process has sent from what an earlier one did."""
         self._mentions: Mapping[str, str] = {}
 
     @property
@@ -149,8 +159,12 @@ async def language_of(interaction: discord.Interaction[FluxBot]) -> str:
 
 
 @asynccontextmanager
-async def answering(interaction: discord.Interaction[FluxBot]) -> AsyncIterator[None]:
+async def answering(
+    interaction: discord.Interaction[FluxBot], *, typed: str = ""
+) -> AsyncIterator[None]:
     """Speak to who presses something in their language, and explain to them what fails.
+
+    What they have `typed` is given back to them then: Discord forgets it.
 
     discord.py asks and tells nobody about a DynamicItem: it only logs what its callback raises.
     """
@@ -158,10 +172,12 @@ async def answering(interaction: discord.Interaction[FluxBot]) -> AsyncIterator[
     try:
         yield
     except Exception as error:
-        await explain(interaction, error)
+        await explain(interaction, error, typed=typed)
 
 
-async def explain(interaction: discord.Interaction[FluxBot], error: Exception) -> None:
+async def explain(
+    interaction: discord.Interaction[FluxBot], error: Exception, *, typed: str = ""
+) -> None:
     """Answer an interaction that failed with one sentence, seen by its member alone.
 
     Commands, buttons and modals all end here: a BotError speaks for itself, anything else is logged
@@ -184,6 +200,8 @@ async def explain(interaction: discord.Interaction[FluxBot], error: Exception) -
         reference = secrets.token_hex(4)
         text = defect_sentence(reference)
         _log.error("interaction %d, reference %s", interaction.id, reference, exc_info=error)
+    if typed.strip():
+        text += "\n```\n{}\n```".format(typed[:GIVEN_BACK].replace("`", "'"))
     try:
         await _answer(interaction, text)
     except (discord.DiscordException, aiohttp.ClientError, OSError) as failure:
@@ -193,7 +211,7 @@ async def explain(interaction: discord.Interaction[FluxBot], error: Exception) -
 def _is_discords_fault(error: Exception) -> bool:
     """Tell whether a request of ours failed for want of a connection, or of Discord's health."""
     if isinstance(error, discord.HTTPException):
-        return error.status >= 500
+        return error.status >= 500 or error.code in (UNKNOWN_INTERACTION, ALREADY_ACKNOWLEDGED)
     return isinstance(error, aiohttp.ClientError | ConnectionError)
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
+from functools import reduce
 from itertools import groupby
 
 import discord
@@ -125,7 +126,9 @@ def _facts(
     if request.sweep is not None and result.cells:
         yield Fact(N_("Sweep"), table(request.sweep, result.cells, memory), inline=False)
     yield Fact(N_("Time"), _times(result), inline=False)
-    if words := memory_line(result.memory, memory):
+    # where quantizations are compared, the table has what each of them took
+    is_comparison = request.sweep is not None and request.sweep.option == "quantization"
+    if not is_comparison and (words := memory_line(result.memory, memory)):
         yield Fact(N_("Memory"), words, inline=False)
     if result.notes:
         yield Fact(NOTE, "\n".join(result.notes), inline=False)
@@ -182,7 +185,7 @@ def _repainted(region: Region, inputs: Collection[str]) -> str:
         parts.append(_("what was added: {sides}", sides=grown))
     if changes := adjusted(region):
         parts.append(_("the mask {changes}", changes=changes))
-    return "; ".join(parts)
+    return reduce(lambda first, second: _("{first}; {second}", first=first, second=second), parts)
 
 
 def _times(result: Result) -> str:
@@ -196,6 +199,8 @@ def _times(result: Result) -> str:
 
 def _compared(saved: float, dtype: str) -> str:
     share = percent(abs(saved))
+    if share == percent(0):
+        return _("as much as in {dtype}", dtype=dtype)
     if saved >= 0:
         return _("{share} less than in {dtype}", share=share, dtype=dtype)
     return _("{share} more than in {dtype}", share=share, dtype=dtype)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Literal
@@ -107,20 +107,30 @@ def remix(
     request: Request,
     *,
     prompt: str,
-    steps: int,
+    steps: int | None,
     guidance: float | None,
     seed: int,
 ) -> Request:
-    """Return an order with some of its options changed; raise RequestError at the first fault."""
+    """Return an order with some of its options changed; raise RequestError at the first fault.
+
+    Steps and guidance stay as they were where they are None, as those that a sweep varies.
+    """
     tool = choose_tool(family, request.tool)
     may_be_empty = not request.prompt and not prompt.strip()
-    return replace(
-        request,
-        prompt="" if may_be_empty else check_prompt(prompt),
-        num_inference_steps=tool.steps.choose("steps", steps),
-        guidance_scale=tool.guidance.choose("guidance", guidance) if tool.guidance else None,
-        seed=Span(0, SEED_LIMIT - 1, 0).choose("seed", seed),
-    )
+    changed = again(request, Span(0, SEED_LIMIT - 1, 0).choose("seed", seed))
+    changed = replace(changed, prompt="" if may_be_empty else check_prompt(prompt))
+    if steps is not None:
+        changed = replace(changed, num_inference_steps=tool.steps.choose("steps", steps))
+    if guidance is not None and tool.guidance is not None:
+        changed = replace(changed, guidance_scale=tool.guidance.choose("guidance", guidance))
+    return changed
+
+
+def varied(request: Request) -> Collection[str]:
+    """Return the options that the sweep of a request sets itself; each model has its own."""
+    if request.sweep is None:
+        return ()
+    return ("steps", "guidance") if request.sweep.option == "model" else (request.sweep.option,)
 
 
 def description(family: Family, request: Request) -> str:

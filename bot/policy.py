@@ -259,7 +259,7 @@ class Policy:
                         width=number(request.width),
                         height=number(request.height),
                     ),
-                    _("Choose `size:{size}`.", size=settings.max_size),
+                    _("Choose `size:{size}`.", size=_(settings.max_size)),
                 )
 
     def _check_quantizations(self, request: Request, settings: ServerSettings) -> None:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from functools import reduce
 from types import MappingProxyType
 from typing import Any
 
@@ -218,7 +219,9 @@ class Bans:
             if ban.reason:
                 said = _("{ban}: {reason}", ban=said, reason=ban.reason)
             shown.append(said)
-        return "; ".join(shown) or _("none")
+        if not shown:
+            return _("none")
+        return reduce(lambda ban, other: _("{first}; {second}", first=ban, second=other), shown)
 
     def edit(self, value: Mapping[int, Ban]) -> str:
         lines = []

@@ -48,14 +48,17 @@ RECORD_USAGE = """INSERT INTO usage (user_id, guild_id, ended_at, seconds)
 """To be carried out once, by what ends the work on a job."""
 
 RECORD_PARENTS = """INSERT OR IGNORE INTO parents (job_id, parent_id)
-    SELECT child.id, jobs.id
+    SELECT child.id, min(jobs.id)
     FROM jobs AS child
     JOIN inputs ON inputs.job_id = child.id
     JOIN images ON images.sha256 = inputs.sha256
     JOIN jobs ON jobs.id = images.job_id
     WHERE child.id = ? AND jobs.guild_id IS child.guild_id
-    AND (jobs.user_id = child.user_id OR NOT jobs.private AND jobs.guild_id IS NOT NULL)"""
-"""A picture that comes back as an attachment tells where it is from, to those who could see it."""
+    AND (jobs.user_id = child.user_id OR NOT jobs.private AND jobs.guild_id IS NOT NULL)
+    GROUP BY inputs.name"""
+"""A picture that comes back as an attachment tells where it is from, to those who could see it.
+
+Of jobs that have made the same one, as a comparison does, it is from the first."""
 
 
 class Storage:

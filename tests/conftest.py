@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import io
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -75,8 +75,17 @@ class Scene:
         assert self.env.errors  # simcord wants errors to be looked at, handled ones too
         return message.content
 
-    async def click_at_once(self, message: simcord.ResponseMessage, *labels: str) -> None:
-        """Click buttons as Alice, the next one before the bot has done anything about the last."""
+    async def click_at_once(
+        self,
+        message: simcord.ResponseMessage,
+        *labels: str,
+        members: Sequence[simcord.MemberActor] = (),
+    ) -> None:
+        """Click buttons, the next one before the bot has done anything about the last.
+
+        Alice does so, if no members are named, one for each button.
+        """
+        actors = members or [self.alice] * len(labels)
         settle = self.env._settle_internal
 
         async def go_on(*_: Any, **__: Any) -> None:
@@ -84,10 +93,10 @@ class Scene:
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(self.env, "_settle_internal", go_on)
-            for label in labels[:-1]:
-                await self.alice.click(message, label=label)
+            for actor, label in zip(actors[:-1], labels[:-1], strict=True):
+                await actor.click(message, label=label)
             patch.setattr(self.env, "_settle_internal", settle)
-            await self.alice.click(message, label=labels[-1])
+            await actors[-1].click(message, label=labels[-1])
 
 
 @asynccontextmanager

@@ -24,6 +24,7 @@ class Hub:
     breaks_off: str | None = None
     """The repository and folder, in the middle of whose weights the connection breaks."""
     gated: bool = False
+    refuses_token: bool = False
 
     def files(self, repo_id: str) -> dict[str, Path]:
         """Return the files of a repository by their names."""
@@ -38,6 +39,15 @@ class Hub:
             return web.json_response({}, status=404, headers={"X-Error-Code": "RepoNotFound"})
         siblings = [{"rfilename": n, "size": f.stat().st_size} for n, f in files.items()]
         return web.json_response({"id": repo_id, "sha": COMMIT, "siblings": siblings})
+
+    async def auth_check(self, request: web.Request) -> web.Response:
+        """Answer whether the token opens a repository."""
+        if self.refuses_token:
+            message = {"X-Error-Message": "Invalid credentials in Authorization header"}
+            return web.json_response({}, status=401, headers=message)
+        if self.gated:
+            return web.json_response({}, status=403, headers={"X-Error-Code": "GatedRepo"})
+        return await self.info(request)
 
     async def tree(self, request: web.Request) -> web.Response:
         """List the files of a repository, or those below a folder."""
@@ -90,6 +100,7 @@ async def serve_hub(folder: Path) -> AsyncIterator[Hub]:
     hub = Hub(folder=folder)
     app = web.Application()
     app.router.add_get("/api/models/{owner}/{name}", hub.info)
+    app.router.add_get("/api/models/{owner}/{name}/auth-check", hub.auth_check)
     app.router.add_get("/api/models/{owner}/{name}/revision/{revision}", hub.info)
     app.router.add_get("/api/models/{owner}/{name}/tree/{revision}", hub.tree)
     app.router.add_get("/api/models/{owner}/{name}/tree/{revision}/{folder:.*}", hub.tree)

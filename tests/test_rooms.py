@@ -16,6 +16,7 @@ MODEL_LIBRARIES = {"torch", "diffusers", "optimum", "transformers", "accelerate"
 MODEL_ROOMS = {
     "annotators",
     "benchmark",
+    "checkup",
     "classifier",
     "comparison",
     "conditions",
@@ -90,7 +91,14 @@ def test_modules_stay_small(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "module", ["bot.application", "bot.cogs.generate", "bot.inference.worker", "bot.__main__"]
+    "module",
+    [
+        "bot.application",
+        "bot.cogs.generate",
+        "bot.doctor",
+        "bot.inference.worker",
+        "bot.__main__",
+    ],
 )
 def test_importing_the_bot_loads_no_torch(module: str) -> None:
     program = (

@@ -19,7 +19,7 @@ _log = logging.getLogger(__name__)
 READ_SECONDS = 30.0
 """How long one file may take, both attempts together: 25 MB at about 7 Mbit/s."""
 
-ADVICE = N_("Attach a PNG, JPEG, WebP, GIF or AVIF image.")
+ADVICE = N_("Attach a PNG, JPEG, WebP, GIF, AVIF or BMP image.")
 
 
 def attached(**options: discord.Attachment | None) -> dict[str, discord.Attachment]:
@@ -45,6 +45,13 @@ def attached(**options: discord.Attachment | None) -> dict[str, discord.Attachme
                 _("Make it smaller and attach it again."),
             )
     return given
+
+
+def pictures_of(message: discord.Message) -> list[discord.Attachment]:
+    """Return the files of a message, or of one that it forwards, that Discord takes for images."""
+    forwarded = (file for each in message.message_snapshots for file in each.attachments)
+    files = (*message.attachments, *forwarded)
+    return [each for each in files if (each.content_type or "").startswith("image/")]
 
 
 async def read(attachments: Mapping[str, discord.Attachment]) -> dict[str, bytes]:

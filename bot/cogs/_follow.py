@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import discord
 
 from bot import followups
 from bot.client import FluxBot
-from bot.cogs._history_view import Place, job_message
+from bot.cogs._history_view import job_message
 from bot.cogs._pressed import inputs_of, picture_of
 from bot.cogs._submit import acknowledge, random_seed, submit
 from bot.cogs._visit import defaults
-from bot.cogs.history import LARGE, QUESTION, HistoryButton
+from bot.cogs.history import DELETED, LARGE, QUESTION
 from bot.cogs.image_info import job_arguments
 from bot.cogs.queue import may_cancel
 from bot.errors import Refused
 from bot.followups import Growth, Variation
 from bot.i18n import _
+from bot.inference.masks import check_growth
+from bot.inference.requests import check_quantization
 from bot.inference.sweeps import compare as comparison
 from bot.inference.types import Request
 from bot.records import Job
@@ -30,7 +33,8 @@ Rows = list[list[discord.ui.Item[Any]]]
 async def make_again(interaction: discord.Interaction[FluxBot], job: Job) -> None:
     """Make the pictures of a job for another seed."""
     images = await inputs_of(interaction, job)
-    await follow(interaction, job, followups.again(job.request, random_seed()), images)
+    request = followups.again(job.request, random_seed())
+    await follow(interaction, job, await free_quantization(interaction, request), images)
 
 
 async def vary(
@@ -53,6 +57,9 @@ async def make_larger(
 ) -> None:
     """Paint what lies around a picture, or beside it."""
     picture, here = await picture_of(interaction, job, number), await defaults(interaction)
+    assert job.outcome is not None
+    width, height = job.outcome["size"]
+    check_growth((width, height), followups.GROWTHS[growth])  # not only when its turn has come
     request = followups.grow(
         here.family, job.request, growth, seed=random_seed(), quantization=here.quantization
     )
@@ -63,6 +70,14 @@ async def compare(interaction: discord.Interaction[FluxBot], job: Job, number: i
     """Make one picture at 8 bits and in full precision, to be seen side by side."""
     images = await inputs_of(interaction, job)
     await follow(interaction, job, comparison(job.request, number), images)
+
+
+async def free_quantization(interaction: discord.Interaction[FluxBot], request: Request) -> Request:
+    """Return a request of an earlier time at the quantization that may be had here now."""
+    here = await defaults(interaction)
+    if not here.locked or request.quantization == here.quantization:
+        return request
+    return replace(request, quantization=check_quantization(here.quantization))
 
 
 async def follow(
@@ -103,9 +118,32 @@ async def show_picture(
     await interaction.edit_original_response(**arguments)
 
 
+async def ask_to_delete(
+    interaction: discord.Interaction[FluxBot], job: Job, button: discord.ui.Item[Any]
+) -> None:
+    """Ask who may delete a job whether it shall be deleted for good."""
+    _check_may_delete(interaction, job)
+    await acknowledge(interaction, private=True)
+    large = await thumbnails(interaction.client.storage, job, side=LARGE, at_most=1)
+    row: discord.ui.ActionRow[Any] = discord.ui.ActionRow(button)
+    await interaction.edit_original_response(**job_message(job, large, [row], _(QUESTION)))
+
+
 async def delete(interaction: discord.Interaction[FluxBot], job: Job) -> None:
-    """Ask its owner, or who manages messages here, whether a job shall be deleted for good."""
-    is_own = job.origin.user_id == interaction.user.id
+    """Delete a job for good, with its messages."""
+    _check_may_delete(interaction, job)
+    await interaction.response.defer()
+    bot = interaction.client
+    await bot.storage.disposal.delete(job.id)
+    await bot.storage.disposal.forget()
+    bot.removals.begin([job])
+    said = discord.ui.LayoutView(timeout=None)
+    said.add_item(discord.ui.TextDisplay(_(DELETED, id=job.id)))
+    await interaction.edit_original_response(view=said, attachments=[])
+
+
+def _check_may_delete(interaction: discord.Interaction[FluxBot], job: Job) -> None:
+    """Raise Refused but for its owner, and who manages messages here."""
     if not may_cancel(interaction, job):
         raise Refused(
             _(
@@ -114,10 +152,3 @@ async def delete(interaction: discord.Interaction[FluxBot], job: Job) -> None:
             ),
             _("Ask one of them."),
         )
-    await acknowledge(interaction, private=True)
-    large = await thumbnails(interaction.client.storage, job, side=LARGE, at_most=1)
-    place = Place(whose="mine" if is_own else "server")
-    row: discord.ui.ActionRow[Any] = discord.ui.ActionRow(
-        HistoryButton("delete", job.id, place), HistoryButton("job", job.id, place)
-    )
-    await interaction.edit_original_response(**job_message(job, large, [row], _(QUESTION)))

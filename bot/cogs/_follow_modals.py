@@ -1,7 +1,13 @@
-"""What is asked of who goes on with a picture: an edit, a part to repaint, other options."""
+"""What is asked of who goes on with a picture: an edit, a part to repaint, other options.
+
+A form may be sent after a restart. So discord.py does not keep it: its `custom_id` says what it is
+about, and `submitted` reads all that come.
+"""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import discord
@@ -9,133 +15,146 @@ from discord.ui import Label, Modal, TextInput
 
 from bot import followups
 from bot.client import FluxBot, answering
-from bot.cogs._follow import follow
+from bot.cogs._follow import follow, free_quantization
 from bot.cogs._mask_preview import show_preview
-from bot.cogs._pressed import inputs_of, picture_of
+from bot.cogs._pressed import inputs_of, picture_of, pressed_job
 from bot.cogs._submit import random_seed
 from bot.cogs._visit import defaults
 from bot.errors import RequestError
-from bot.i18n import _
+from bot.i18n import _, number
 from bot.inference.requests import MAX_PROMPT
-from bot.inference.tools import TOOLS
-from bot.inference.types import SEED_LIMIT
+from bot.inference.types import SEED_LIMIT, Request
 from bot.records import Job
 
 LONGEST_NUMBER = 12
 LONGEST_AREA = 100
 
+FORM = re.compile(
+    r"made:form:(?P<kind>edit|repaint|remix):(?P<job_id>\d{1,18}):(?P<position>\d{1,3})"
+)
 
-class FollowModal(Modal):
-    """Asks about a job's picture; what it opened with is looked at again when it is sent."""
-
-    def __init__(self, title: str, kind: str, job: Job, number: int) -> None:
-        # by its fixed id the modal takes the place of one that was opened before and left
-        super().__init__(title=title, custom_id=f"made:{kind}:{job.id}:{number}")
-        self._job = job
-        self._number = number
-
-    async def on_submit(self, interaction: discord.Interaction[FluxBot]) -> None:  # type: ignore[override]
-        """Make a job of what was typed."""
-        async with answering(interaction):
-            await self.go_on(interaction)
-
-    async def go_on(self, interaction: discord.Interaction[FluxBot]) -> None:
-        """Read what was typed, and hand over what it asks for."""
-        raise NotImplementedError
+Typed = Mapping[str, str]
 
 
-class Edit(FollowModal):
-    """Asks what shall change in a picture, for Kontext."""
-
-    def __init__(self, job: Job, number: int) -> None:
-        super().__init__(_("Edit the picture"), "edit", job, number)
-        self._prompt = _prompt_input(placeholder=_("make it night"))
-        self.add_item(Label(text=_("What shall change?"), component=self._prompt))
-
-    async def go_on(self, interaction: discord.Interaction[FluxBot]) -> None:
-        """Queue the change."""
-        picture = await picture_of(interaction, self._job, self._number)
-        here = await defaults(interaction)
-        request = followups.edit(
-            here.family, self._prompt.value, seed=random_seed(), quantization=here.quantization
-        )
-        await follow(interaction, self._job, request, {"image": picture})
-
-
-class Repaint(FollowModal):
-    """Asks which part of a picture shall become what, and shows that part before it is painted."""
-
-    def __init__(self, job: Job, number: int) -> None:
-        super().__init__(_("Repaint a part of the picture"), "repaint", job, number)
-        self._area: TextInput[Any] = TextInput(
-            custom_id="area", max_length=LONGEST_AREA, placeholder=_("the hat")
-        )
-        self._prompt = _prompt_input(placeholder=_("a crown of flowers"))
-        self.add_item(
-            Label(
-                text=_("Which part?"),
-                description=_("In English words; or left half, centre …, or x y w h in percent"),
-                component=self._area,
-            )
-        )
-        self.add_item(Label(text=_("What shall be there?"), component=self._prompt))
-
-    async def go_on(self, interaction: discord.Interaction[FluxBot]) -> None:
-        """Show the preview of the mask."""
-        picture = await picture_of(interaction, self._job, self._number)
-        here, origin = await defaults(interaction), self._job.origin
-        request = followups.repaint(
-            here.family,
-            self._prompt.value,
-            self._area.value,
-            seed=random_seed(),
-            quantization=here.quantization,
-        )
-
-        async def read() -> dict[str, bytes]:
-            return {"image": picture}
-
-        await show_preview(
-            interaction,
-            request,
-            private=True if origin.private else None,
-            spoiler=origin.spoiler,
-            images=read,
-        )
+async def ask(
+    interaction: discord.Interaction[FluxBot], kind: str, job: Job, position: int
+) -> None:
+    """Open a form about one picture of a job, counted from 1, or about all of it, which is 0."""
+    match kind:
+        case "edit":
+            title, labels = _("Edit the picture"), _edit_labels()
+        case "repaint":
+            title, labels = _("Repaint a part of the picture"), _repaint_labels()
+        case _:
+            title, labels = _("Remix"), _remix_labels(followups.alone(job.request, position))
+    modal = Modal(title=title, custom_id=f"made:form:{kind}:{job.id}:{position}")
+    for label in labels:
+        modal.add_item(label)
+    modal.stop()  # so that discord.py does not wait for it, neither here nor after a restart
+    await interaction.response.send_modal(modal)
 
 
-class Remix(FollowModal):
-    """Asks for the same with other options, which it shows as they were; picture 0 is all of a job.
+async def submitted(interaction: discord.Interaction[FluxBot]) -> None:
+    """Make a job of a form that was sent; those that are not about results are left alone."""
+    data: Mapping[str, Any] = interaction.data or {}
+    match = FORM.fullmatch(data.get("custom_id", ""))
+    if interaction.type is not discord.InteractionType.modal_submit or match is None:
+        return
+    typed = dict(_values(data.get("components", ())))
+    async with answering(interaction, typed=typed.get("prompt", "")):
+        # whoever opened it may have lost sight of the job since, or it may be deleted
+        job, position = await pressed_job(interaction, int(match["job_id"])), int(match["position"])
+        match match["kind"]:
+            case "edit":
+                await _edit(interaction, job, position, typed)
+            case "repaint":
+                await _repaint(interaction, job, position, typed)
+            case _:
+                await _remix(interaction, job, position, typed)
 
-    One picture of several is had alone by its own seed.
-    """
 
-    def __init__(self, job: Job, number: int) -> None:
-        super().__init__(_("Remix"), "remix", job, number)
-        self._request = request = followups.alone(job.request, number)
-        self._prompt = _prompt_input(default=request.prompt, required=bool(request.prompt))
-        self._steps = _number_input("steps", request.num_inference_steps)
-        self._guidance = _number_input("guidance", request.guidance_scale)
-        self._seed = _number_input("seed", request.seed)
-        self.add_item(Label(text=_("Prompt"), component=self._prompt))
-        self.add_item(Label(text=_("Steps"), component=self._steps))
-        if TOOLS[request.tool].guidance is not None:
-            self.add_item(Label(text=_("Guidance"), component=self._guidance))
-        self.add_item(Label(text=_("Seed"), component=self._seed))
+async def _edit(
+    interaction: discord.Interaction[FluxBot], job: Job, position: int, typed: Typed
+) -> None:
+    """Have Kontext change a picture as was typed."""
+    picture, here = await picture_of(interaction, job, position), await defaults(interaction)
+    request = followups.edit(
+        here.family, typed.get("prompt", ""), seed=random_seed(), quantization=here.quantization
+    )
+    await follow(interaction, job, request, {"image": picture})
 
-    async def go_on(self, interaction: discord.Interaction[FluxBot]) -> None:
-        """Queue the job with what was changed."""
-        images = await inputs_of(interaction, self._job)
-        here, has_guidance = await defaults(interaction), self._request.guidance_scale is not None
-        request = followups.remix(
-            here.family,
-            self._request,
-            prompt=self._prompt.value,
-            steps=_whole("steps", self._steps.value),
-            guidance=_decimal("guidance", self._guidance.value) if has_guidance else None,
-            seed=_whole("seed", self._seed.value),
-        )
-        await follow(interaction, self._job, request, images)
+
+async def _repaint(
+    interaction: discord.Interaction[FluxBot], job: Job, position: int, typed: Typed
+) -> None:
+    """Show the mask of the part that was named, before it is painted."""
+    picture, here = await picture_of(interaction, job, position), await defaults(interaction)
+    request = followups.repaint(
+        here.family,
+        typed.get("prompt", ""),
+        typed.get("area", ""),
+        seed=random_seed(),
+        quantization=here.quantization,
+    )
+
+    async def read() -> dict[str, bytes]:
+        return {"image": picture}
+
+    await show_preview(
+        interaction,
+        request,
+        private=True if job.origin.private else None,
+        spoiler=job.origin.spoiler,
+        images=read,
+    )
+
+
+async def _remix(
+    interaction: discord.Interaction[FluxBot], job: Job, position: int, typed: Typed
+) -> None:
+    """Make a job once more with what was changed; what was not asked for stays as it was."""
+    images, here = await inputs_of(interaction, job), await defaults(interaction)
+    request = followups.remix(
+        here.family,
+        followups.alone(job.request, position),
+        prompt=typed.get("prompt", ""),
+        steps=_whole("steps", typed["steps"]) if "steps" in typed else None,
+        guidance=_decimal("guidance", typed["guidance"]) if "guidance" in typed else None,
+        seed=_whole("seed", typed.get("seed", "")),
+    )
+    await follow(interaction, job, await free_quantization(interaction, request), images)
+
+
+def _edit_labels() -> Iterator[Label[Any]]:
+    prompt = _prompt_input(placeholder=_("make it night"))
+    yield Label(text=_("What shall change?"), component=prompt)
+
+
+def _repaint_labels() -> Iterator[Label[Any]]:
+    area: TextInput[Any] = TextInput(
+        custom_id="area", max_length=LONGEST_AREA, placeholder=_("the hat")
+    )
+    yield Label(
+        text=_("Which part?"),
+        description=_("In English words; or left half, centre …, or x y w h in percent"),
+        component=area,
+    )
+    prompt = _prompt_input(placeholder=_("a crown of flowers"))
+    yield Label(text=_("What shall be there?"), component=prompt)
+
+
+def _remix_labels(request: Request) -> Iterator[Label[Any]]:
+    """Yield the options as they were, but for those that a sweep varies."""
+    prompt = _prompt_input(default=request.prompt, required=bool(request.prompt))
+    yield Label(text=_("Prompt"), component=prompt)
+    varied = followups.varied(request)
+    if "steps" not in varied:
+        steps = _number_input("steps", request.num_inference_steps)
+        yield Label(text=_("Steps"), component=steps)
+    if "guidance" not in varied and request.guidance_scale is not None:
+        guidance = _number_input("guidance", request.guidance_scale)
+        yield Label(text=_("Guidance"), component=guidance)
+    yield Label(text=_("Seed"), component=_number_input("seed", request.seed))
 
 
 def _prompt_input(
@@ -151,9 +170,16 @@ def _prompt_input(
     )
 
 
-def _number_input(name: str, value: float | None) -> TextInput[Any]:
-    default = None if value is None else f"{value:.10g}"
-    return TextInput(custom_id=name, default=default, max_length=LONGEST_NUMBER)
+def _number_input(name: str, value: float) -> TextInput[Any]:
+    return TextInput(custom_id=name, default=number(value), max_length=LONGEST_NUMBER)
+
+
+def _values(components: Any) -> Iterator[tuple[str, str]]:
+    """Yield what was typed, by the custom_ids of the inputs."""
+    for label in components:
+        typed = label.get("component", {})
+        if isinstance(typed.get("value"), str):
+            yield typed["custom_id"], typed["value"]
 
 
 def _whole(name: str, text: str) -> int:
@@ -162,7 +188,7 @@ def _whole(name: str, text: str) -> int:
     if not (text.isascii() and text.isdecimal()):
         raise RequestError(
             _("`{option}` is no whole number.", option=name),
-            _("Type digits alone: 4 steps, or a seed below {limit}.", limit=SEED_LIMIT),
+            _("Type one such as `4`; a seed is below {limit}.", limit=SEED_LIMIT),
         )
     return int(text)
 

@@ -115,7 +115,8 @@ def job_message(
 
 def option(job: Job) -> discord.SelectOption:
     """Return a job as what can be chosen from a page."""
-    name = f"{job.id} · {TOOLS[job.request.tool].title} · {' '.join(job.request.prompt.split())}"
+    words = (str(job.id), TOOLS[job.request.tool].title, " ".join(job.request.prompt.split()))
+    name = " · ".join(filter(None, words))
     return discord.SelectOption(label=name[:100], value=str(job.id))
 
 
@@ -183,7 +184,8 @@ def _add_gallery(container: discord.ui.Container[Any], thumbnails: Sequence[Thum
 def _read_out(thumbnail: Thumbnail) -> str:
     """Return what is read out of a picture; on a page of several jobs it says of which it is."""
     job = thumbnail.job
-    return f"{job.id}: {alt_text(job.request, job.inputs)}"[:ALT_TEXT_LIMIT]
+    told = _("{id}: {text}", id=job.id, text=alt_text(job.request, job.inputs))
+    return told[:ALT_TEXT_LIMIT]
 
 
 def _filename(thumbnail: Thumbnail) -> str:

@@ -53,7 +53,7 @@ LABELS: Mapping[Verb, str] = {
     "cancel": N_("Cancel"),
 }
 
-EXPIRED = N_("This preview has expired, and nothing was painted. Please send `/fill` once more.")
+EXPIRED = N_("This preview has expired, and nothing was painted. Please begin once more.")
 CANCELLED = N_("Cancelled: nothing is painted.")
 
 

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import discord
 
 from bot.client import FluxBot
 from bot.errors import JobError, Refused, StorageError
+from bot.fitting import decoded, encoded
 from bot.i18n import _
+from bot.inference.images import MAX_BYTES
 from bot.records import Job
 from bot.thumbnails import hidden
+
+QUALITY = 95
+"""Of a WebP that stands for a PNG of more than 25 MB."""
 
 
 async def pressed_job(interaction: discord.Interaction[FluxBot], job_id: int) -> Job:
@@ -19,32 +26,41 @@ async def pressed_job(interaction: discord.Interaction[FluxBot], job_id: int) ->
     """
     job = await interaction.client.storage.job(job_id)
     is_here = not job.origin.private and job.origin.channel_id == interaction.channel_id
-    if job.origin.user_id != interaction.user.id and not is_here:
+    if (job.origin.user_id != interaction.user.id and not is_here) or job.outcome is None:
         raise JobError(_("This picture is not from here. Use the buttons below its own message."))
     return job
 
 
 async def picture_of(interaction: discord.Interaction[FluxBot], job: Job, number: int) -> bytes:
-    """Return the file of one picture; raise Refused for a hidden one, JobError if it has gone."""
+    """Return the file of one picture, counted from 1, not larger than what is read of any image.
+
+    Raises Refused for a hidden one, JobError if it has gone.
+    """
     if number in hidden(job):
         raise Refused(
             _("This picture is not shown here, so nothing can be made of it."),
             _("Go on with another one."),
         )
-    gone = JobError(
-        _(
-            "The pictures of job {job} are not kept any more. *Again* makes new ones of the same"
-            " request.",
-            job=job.id,
-        )
-    )
     storage = interaction.client.storage
-    if job.outcome is None or not await storage.archive.has_pictures(job.id):
-        raise gone
+    kept = {each.position: each for each in await storage.images(job.id) if each.bytes}
     try:
-        return (await storage.result(job)).images[number - 1]
-    except (StorageError, IndexError):
-        raise gone from None
+        content = await asyncio.to_thread(kept[number].path.read_bytes)
+    except (KeyError, OSError):
+        raise JobError(
+            _(
+                "The pictures of job {job} are not kept any more. *Again* makes new ones of the"
+                " same request.",
+                job=job.id,
+            )
+        ) from None
+    return content if len(content) <= MAX_BYTES else await asyncio.to_thread(_smaller, content)
+
+
+def _smaller(content: bytes) -> bytes:
+    """Return a picture as a file that is read again, which loses next to nothing of it."""
+    picture = decoded(content)
+    smaller = encoded(picture, "WebP", QUALITY) if picture else None
+    return smaller or content
 
 
 async def inputs_of(interaction: discord.Interaction[FluxBot], job: Job) -> dict[str, bytes]:
@@ -58,7 +74,7 @@ async def inputs_of(interaction: discord.Interaction[FluxBot], job: Job) -> dict
     if not job.inputs:
         return {}
     is_own = job.origin.user_id == interaction.user.id
-    if not is_own and not await storage.archive.was_made_in_public(job.id):
+    if not is_own and not await _was_made_in_public(interaction, job):
         raise Refused(
             _("Another member attached images to this, which stay theirs."),
             _("Go on with the picture itself: vary, edit or repaint it."),
@@ -72,3 +88,17 @@ async def inputs_of(interaction: discord.Interaction[FluxBot], job: Job) -> dict
                 " command."
             )
         ) from error
+
+
+async def _was_made_in_public(interaction: discord.Interaction[FluxBot], job: Job) -> bool:
+    """Tell whether all images of a job were results that its channel has seen.
+
+    A mask that was found by words shows no more than they say.
+    """
+    storage, names = interaction.client.storage, set(job.inputs)
+    if job.request.region is not None and job.request.region.words is not None:
+        names.discard("mask")
+    for name, source_id, position in await storage.archive.public_sources(job.id):
+        if position not in hidden(await storage.job(source_id)):
+            names.discard(name)
+    return not names

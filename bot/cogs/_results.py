@@ -15,6 +15,7 @@ import discord
 
 from bot.client import FluxBot, answering
 from bot.cogs._follow import (
+    ask_to_delete,
     compare,
     delete,
     make_again,
@@ -23,7 +24,7 @@ from bot.cogs._follow import (
     show_picture,
     vary,
 )
-from bot.cogs._follow_modals import Edit, Remix, Repaint
+from bot.cogs._follow_modals import ask
 from bot.cogs._pressed import inputs_of, picture_of, pressed_job
 from bot.errors import JobError
 from bot.followups import Growth, Variation
@@ -33,7 +34,9 @@ from bot.inference.types import Request
 from bot.records import Job, Look
 
 Verb = (
-    Literal["again", "remix", "edit", "repaint", "compare", "info", "delete"] | Variation | Growth
+    Literal["again", "remix", "edit", "repaint", "compare", "info", "delete", "erase"]
+    | Variation
+    | Growth
 )
 Rows = list[list[discord.ui.Item[Any]]]
 
@@ -69,13 +72,15 @@ OFFERS: Mapping[Verb, Offer] = {
     "compare": Offer(N_("Compare"), 3),
     "info": Offer(N_("Info"), 3, one=False),
     "delete": Offer(N_("Delete"), 3, one=False),
+    "erase": Offer(N_("Delete for good"), 4, one=False),
 }
 ROWS = 4
+"""Those below a result; what is in the next one is asked first."""
 
 OF_ALL: Collection[Verb] = {"again", "info", "delete"}
 """What is about all pictures of a job, and so not offered beside one of several."""
 
-MAKES = set(OFFERS) - {"remix", "edit", "repaint", "info", "delete"}
+MAKES = set(OFFERS) - {"remix", "edit", "repaint", "info", "delete", "erase"}
 """What begins with the press itself, and so must not begin twice."""
 
 
@@ -86,7 +91,9 @@ class ResultButton(
     """Makes something of a picture, for whoever presses it, under their own name and limits."""
 
     def __init__(self, verb: Verb, job_id: int, number: int) -> None:
-        style = discord.ButtonStyle.danger if verb == "delete" else discord.ButtonStyle.secondary
+        style = discord.ButtonStyle.secondary
+        if verb in ("delete", "erase"):
+            style = discord.ButtonStyle.danger
         super().__init__(
             discord.ui.Button(
                 label=_(OFFERS[verb].label),
@@ -130,14 +137,15 @@ class ResultButton(
                 await compare(interaction, job, number)
             case "edit" | "repaint" as verb:
                 await picture_of(interaction, job, number)  # before anything is typed in vain
-                modal = Edit if verb == "edit" else Repaint
-                await interaction.response.send_modal(modal(job, number))
+                await ask(interaction, verb, job, number)
             case "remix":
                 await inputs_of(interaction, job)
-                await interaction.response.send_modal(Remix(job, number))
+                await ask(interaction, "remix", job, number)
             case "info":
                 await show_info(interaction, job)
             case "delete":
+                await ask_to_delete(interaction, job, ResultButton("erase", job.id, 0))
+            case "erase":
                 await delete(interaction, job)
 
 

@@ -34,17 +34,24 @@ async def acknowledge(interaction: discord.Interaction[FluxBot], *, private: boo
     had taken the first attempt, it refuses the second; the message is there all the same.
     """
     try:
-        acknowledged = await interaction.response.defer(ephemeral=private, thinking=True)
+        acknowledged = await _defer(interaction, private)
     except (aiohttp.ClientError, OSError):
-        try:
-            acknowledged = await interaction.response.defer(ephemeral=private, thinking=True)
-        except discord.HTTPException as error:
-            if error.code != ALREADY_ACKNOWLEDGED:
-                raise
-            acknowledged = None
+        acknowledged = await _defer(interaction, private)
     if acknowledged is not None and acknowledged.message_id is not None:
         return acknowledged.message_id
     return (await interaction.original_response()).id
+
+
+async def _defer(
+    interaction: discord.Interaction[FluxBot], private: bool
+) -> discord.InteractionCallbackResponse[FluxBot] | None:
+    """Acknowledge; None where Discord says that an attempt before, or discord.py's own, did so."""
+    try:
+        return await interaction.response.defer(ephemeral=private, thinking=True)
+    except discord.HTTPException as error:
+        if error.code != ALREADY_ACKNOWLEDGED:
+            raise
+        return None
 
 
 def origin(

@@ -22,12 +22,15 @@ NEEDED = {
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Defaults:
-    """What a command takes where its options are left out; `family` has the tools' own."""
+    """What a command takes where its options are left out; `family` has the tools' own.
+
+    Where the quantization is `locked`, no other may be taken."""
 
     family: Family
     model: str
     size: str
     quantization: str
+    locked: bool = False
 
 
 def visit(interaction: discord.Interaction[FluxBot]) -> Visit:
@@ -52,6 +55,7 @@ async def defaults(interaction: discord.Interaction[FluxBot]) -> Defaults:
         model=settings.model,
         size=settings.size,
         quantization=settings.quantization or bot.settings.quantization,
+        locked=settings.quantization_locked,
     )
 
 

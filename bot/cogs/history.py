@@ -59,6 +59,7 @@ QUESTION = N_("Its pictures, its prompt and the images that were attached are de
 NOT_KEPT = N_(
     "The pictures of job {id} are not kept any more. Use again makes them anew from the same seed."
 )
+DELETED = N_("Job {id} is deleted.")
 NO_PICTURES = N_("Job {id} made no pictures.")
 INPUTS_NOT_KEPT = N_(
     "The images that were attached to this are not kept any more. Attach them to a new command."
@@ -288,7 +289,7 @@ async def _delete(interaction: discord.Interaction[FluxBot], job: Job, place: Pl
     await bot.storage.disposal.delete(job.id)
     await bot.storage.disposal.forget()
     bot.removals.begin([job])
-    await _show_page(interaction, place, note=_("Job {id} is deleted.", id=job.id))
+    await _show_page(interaction, place, note=_(DELETED, id=job.id))
 
 
 def _row(*items: discord.ui.Item[Any]) -> discord.ui.ActionRow[Any]:

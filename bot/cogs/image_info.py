@@ -15,7 +15,7 @@ from discord.ext import commands
 from bot.archive import Sight
 from bot.captions import caption
 from bot.client import FluxBot, answering
-from bot.cogs._attachments import attached, read
+from bot.cogs._attachments import attached, pictures_of, read
 from bot.cogs._history_view import plain
 from bot.cogs._sight import sees, wide_sight
 from bot.cogs._submit import acknowledge
@@ -160,7 +160,7 @@ def _known(job: Job) -> list[Fact]:
     versions = [f"{n} {v}" for n, v in result.made_with.items() if n not in MADE_WITH]
     known.append(Fact(N_("Versions"), ", ".join(versions) or _(UNKNOWN), inline=False))
     if job.repeats is not None:
-        known.append(Fact(N_("Again"), _("This repeats job {job}.", job=job.repeats)))
+        known.append(Fact(N_("Repeats"), _("This repeats job {job}.", job=job.repeats)))
     return known
 
 
@@ -192,9 +192,7 @@ def _ancestor_line(job: Job, sight: Sight) -> str:
 
 async def _of_files(message: discord.Message) -> dict[str, Any]:
     """Return what the files of a message say of themselves; raise RequestError if none is one."""
-    pictures = [
-        each for each in message.attachments if (each.content_type or "").startswith("image/")
-    ]
+    pictures = pictures_of(message)
     if not pictures:
         raise RequestError(_("This message has no pictures."), _("Choose one that has."))
     named = {_("picture {n}", n=n): each for n, each in enumerate(pictures[:MOST_PICTURES], 1)}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, cast
@@ -14,12 +14,13 @@ from discord.ui import Label, Modal, Select, TextInput
 
 from bot import followups
 from bot.client import FluxBot, answering
-from bot.cogs._attachments import attached, read
+from bot.cogs._attachments import attached, pictures_of, read
+from bot.cogs._follow_modals import submitted
 from bot.cogs._pressed import picture_of
 from bot.cogs._submit import random_seed, submit
 from bot.cogs._visit import defaults
 from bot.cogs.image_info import own_job
-from bot.errors import RequestError
+from bot.errors import JobError, RequestError
 from bot.followups import Variation
 from bot.i18n import N_, _
 from bot.inference.requests import MAX_PROMPT
@@ -30,6 +31,10 @@ from bot.thumbnails import hidden
 EDIT = "Edit with Kontext"
 VARY = "Make variations"
 
+RESTARTED = N_(
+    "The bot was restarted while this was open. Please choose the command in the menu once more."
+)
+
 MOST = 25
 """Pictures of one message that can be chosen from."""
 
@@ -38,9 +43,10 @@ VARIATIONS: dict[Variation, str] = {"subtle": N_("Subtly"), "strong": N_("Strong
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Source:
-    """A picture of a message: what it is called there, how to read it, and how it was shown."""
+    """A picture of a message: what tells it from others, how to read it, and how it was shown."""
 
     label: str
+    name: str | None = None
     read: Callable[[], Awaitable[bytes]]
     private: bool
     spoiler: bool
@@ -50,14 +56,18 @@ async def edit_with_kontext(
     interaction: discord.Interaction[FluxBot], message: discord.Message
 ) -> None:
     """Ask what shall change in a picture of a message."""
-    await interaction.response.send_modal(EditPicture(await sources(interaction, message)))
+    await interaction.response.send_modal(
+        EditPicture(await sources(interaction, message), _custom_id(interaction, "edit"))
+    )
 
 
 async def make_variations(
     interaction: discord.Interaction[FluxBot], message: discord.Message
 ) -> None:
     """Ask how a picture of a message shall be varied."""
-    await interaction.response.send_modal(VaryPicture(await sources(interaction, message)))
+    await interaction.response.send_modal(
+        VaryPicture(await sources(interaction, message), _custom_id(interaction, "vary"))
+    )
 
 
 async def sources(
@@ -72,12 +82,11 @@ async def sources(
         if kept := _of_job(interaction, job):
             return kept
         raise RequestError(_("This message shows no pictures."), _("Choose one that does."))
-    # what was forwarded is in a snapshot
-    files = [*message.attachments, *(f for s in message.message_snapshots for f in s.attachments)]
-    pictures = [each for each in files if (each.content_type or "").startswith("image/")]
+    pictures = pictures_of(message)[:MOST]
     if not pictures:
         raise RequestError(_("This message has no pictures."), _("Choose one that has."))
-    return [_of_attachment(each) for each in pictures[:MOST]]
+    private = message.flags.ephemeral or (job is not None and job.origin.private)
+    return [_of_attachment(n, each, private=private) for n, each in enumerate(pictures, 1)]
 
 
 def _of_job(interaction: discord.Interaction[FluxBot], job: Job) -> list[Source]:
@@ -95,14 +104,18 @@ def _of_job(interaction: discord.Interaction[FluxBot], job: Job) -> list[Source]
     ]
 
 
-def _of_attachment(attachment: discord.Attachment) -> Source:
+def _of_attachment(position: int, attachment: discord.Attachment, *, private: bool) -> Source:
+    """Return a file of a message; raise RequestError for what cannot be worked with."""
+    files = attached(image=attachment)
+
     async def content() -> bytes:
-        return (await read(attached(image=attachment)))["image"]
+        return (await read(files))["image"]
 
     return Source(
-        label=attachment.filename[:100],
+        label=_("Picture {number}", number=position),
+        name=attachment.filename[:100],
         read=content,
-        private=False,
+        private=private,
         spoiler=attachment.is_spoiler(),
     )
 
@@ -110,19 +123,20 @@ def _of_attachment(attachment: discord.Attachment) -> Source:
 class PictureModal(Modal):
     """Asks which picture is meant, where there are several, and what is to be made of it."""
 
-    def __init__(self, title: str, pictures: Sequence[Source]) -> None:
-        super().__init__(title=title)
+    def __init__(self, title: str, pictures: Sequence[Source], custom_id: str) -> None:
+        # by its id it takes the place of one that the same member opened before and left
+        super().__init__(title=title, custom_id=custom_id)
         self._pictures = pictures
         self._choice: Select[Any] | None = None
         if len(pictures) > 1:
             self._choice = _select(
-                "picture", [(each.label, str(n)) for n, each in enumerate(pictures)]
+                "picture", [(each.label, str(n), each.name) for n, each in enumerate(pictures)]
             )
             self.add_item(Label(text=_("Which picture?"), component=self._choice))
 
     async def on_submit(self, interaction: discord.Interaction[FluxBot]) -> None:  # type: ignore[override]
         """Queue what was asked for."""
-        async with answering(interaction):
+        async with answering(interaction, typed=self.prompt):
             chosen = 0 if self._choice is None else int(self._choice.values[0])
             source = self._pictures[chosen]
 
@@ -137,6 +151,11 @@ class PictureModal(Modal):
                 images=images,
             )
 
+    @property
+    def prompt(self) -> str:
+        """What was typed."""
+        raise NotImplementedError
+
     async def request(self, interaction: discord.Interaction[FluxBot]) -> Request:
         """Return the order for the picture, without it."""
         raise NotImplementedError
@@ -145,8 +164,8 @@ class PictureModal(Modal):
 class EditPicture(PictureModal):
     """Asks what shall change."""
 
-    def __init__(self, pictures: Sequence[Source]) -> None:
-        super().__init__(_(EDIT), pictures)
+    def __init__(self, pictures: Sequence[Source], custom_id: str) -> None:
+        super().__init__(_(EDIT), pictures, custom_id)
         self._prompt: TextInput[Any] = TextInput(
             custom_id="prompt",
             style=discord.TextStyle.paragraph,
@@ -155,20 +174,27 @@ class EditPicture(PictureModal):
         )
         self.add_item(Label(text=_("What shall change?"), component=self._prompt))
 
+    @property
+    def prompt(self) -> str:
+        """What shall change."""
+        return self._prompt.value
+
     async def request(self, interaction: discord.Interaction[FluxBot]) -> Request:
         """Return the order to Kontext."""
         here = await defaults(interaction)
         return followups.edit(
-            here.family, self._prompt.value, seed=random_seed(), quantization=here.quantization
+            here.family, self.prompt, seed=random_seed(), quantization=here.quantization
         )
 
 
 class VaryPicture(PictureModal):
     """Asks how much may change, and what the picture shall show besides."""
 
-    def __init__(self, pictures: Sequence[Source]) -> None:
-        super().__init__(_(VARY), pictures)
-        self._variation = _select("variation", [(_(label), v) for v, label in VARIATIONS.items()])
+    def __init__(self, pictures: Sequence[Source], custom_id: str) -> None:
+        super().__init__(_(VARY), pictures, custom_id)
+        self._variation = _select(
+            "variation", [(_(label), v, None) for v, label in VARIATIONS.items()]
+        )
         self._prompt: TextInput[Any] = TextInput(
             custom_id="prompt",
             style=discord.TextStyle.paragraph,
@@ -178,29 +204,39 @@ class VaryPicture(PictureModal):
         self.add_item(Label(text=_("How shall it be varied?"), component=self._variation))
         self.add_item(Label(text=_("What shall it show? (optional)"), component=self._prompt))
 
+    @property
+    def prompt(self) -> str:
+        """What the picture shall show."""
+        return self._prompt.value
+
     async def request(self, interaction: discord.Interaction[FluxBot]) -> Request:
         """Return the order to Redux."""
         here = await defaults(interaction)
         return followups.vary(
             here.family,
             cast(Variation, self._variation.values[0]),
-            prompt=self._prompt.value,
+            prompt=self.prompt,
             seed=random_seed(),
             quantization=here.quantization,
         )
 
 
-def _select(custom_id: str, choices: Sequence[tuple[str, str]]) -> Select[Any]:
+def _select(custom_id: str, choices: Sequence[tuple[str, str, str | None]]) -> Select[Any]:
     """Return a select in which the first choice is made already."""
     options = [
-        discord.SelectOption(label=label, value=value, default=number == 0)
-        for number, (label, value) in enumerate(choices)
+        discord.SelectOption(label=label, value=value, description=told, default=number == 0)
+        for number, (label, value, told) in enumerate(choices)
     ]
     return Select(custom_id=custom_id, options=options)
 
 
+def _custom_id(interaction: discord.Interaction[FluxBot], kind: str) -> str:
+    """Return the id of a form that this process alone can read: the pictures are not in it."""
+    return f"menu:{interaction.client.process_id}:{kind}:{interaction.user.id}"
+
+
 class Pictures(commands.Cog):
-    """The two commands in the menu of a message."""
+    """The two commands in the menu of a message, and the forms that outlive the process."""
 
     def __init__(self, bot: FluxBot) -> None:
         self._bot = bot
@@ -209,6 +245,16 @@ class Pictures(commands.Cog):
             self._menus.append(app_commands.ContextMenu(name=EDIT, callback=edit_with_kontext))
         if "redux" in tools:
             self._menus.append(app_commands.ContextMenu(name=VARY, callback=make_variations))
+
+    @commands.Cog.listener()
+    async def on_interaction(self, interaction: discord.Interaction[FluxBot]) -> None:
+        """Read the forms about results, and answer those that an earlier process has opened."""
+        await submitted(interaction)
+        data = cast(Mapping[str, Any], interaction.data or {})
+        kind, _colon, rest = str(data.get("custom_id", "")).partition(":")
+        if kind == "menu" and not rest.startswith(interaction.client.process_id):
+            async with answering(interaction):
+                raise JobError(_(RESTARTED))
 
     async def cog_load(self) -> None:
         """Add the commands: discord.py does not find context menus in cogs by itself."""

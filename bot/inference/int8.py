@@ -35,15 +35,22 @@ def obstacle(module: torch.nn.Module, device: torch.device) -> str | None:
     """Return why a module on a device cannot be computed in 8 bits, or None if it can."""
     if not isinstance(module, FluxTransformer2DModel):
         return "it is no transformer of FLUX.1"
+    if (reason := device_obstacle(device)) is not None:
+        return reason
+    block = module.transformer_blocks[0]
+    if not isinstance(block.attn.to_q, QLinear):
+        return "its weights are not at 8 bits"
+    return None
+
+
+def device_obstacle(device: torch.device) -> str | None:
+    """Return why nothing on a device can be computed in 8 bits, or None if it can."""
     if device.type != "cuda" or torch.version.hip:
         return "it is not on an NVIDIA GPU"
     if torch.cuda.get_device_capability(device) < OLDEST:
         return "the GPU is older than compute capability 8.0"
     if find_spec("triton") is None:
         return "Triton is not installed"
-    block = module.transformer_blocks[0]
-    if not isinstance(block.attn.to_q, QLinear):
-        return "its weights are not at 8 bits"
     return None
 
 

@@ -68,5 +68,10 @@ def relief(request: Request, family: Family) -> str:
         return _("Use `quantization: 8-bit`.")
     width, height = family.pixels("small square")
     if request.width and request.height and request.width * request.height > width * height:
-        return _("Try `size: small square`, {width}×{height} pixels.", width=width, height=height)
+        return _(
+            "Try `size: {size}`, {width}×{height} pixels.",
+            size=_("small square"),
+            width=width,
+            height=height,
+        )
     return _("The operator lowers GPU_MEMORY_GB, so that weights leave more room for the picture.")

@@ -75,7 +75,7 @@ class Segmenter:
         if not surest >= CONFIDENCE:  # nor where it is no number
             raise RequestError(
                 _("`{words}` could not be found in the picture.", words=words.replace("`", "'")),
-                _("Try another word for it, attach a `mask`, or name an `area`."),
+                _("Try another word for it, or name a part such as `left half`."),
             )
         enlarged = Image.fromarray(logits).resize(picture.size, Image.Resampling.BILINEAR)
         found = _probability(np.asarray(enlarged)) >= EDGE * surest

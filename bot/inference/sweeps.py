@@ -22,6 +22,7 @@ MAX_TEXT = 200
 
 EXAMPLE = "steps 1 2 4 8"
 
+DECIMAL_COMMA = re.compile(r"(?<=\d),(?=\d)", re.ASCII)
 SEPARATORS = re.compile(r"[\s,;:=]+")
 WHOLE = re.compile(r"-?\d{1,12}")
 DECIMAL = re.compile(r"-?\d{0,6}\.?\d{1,6}")
@@ -50,6 +51,8 @@ def parse(
 
     It varies a request for a tool and a seed; `given` are the options that were named beside it.
     """
+    if len(text.split()) > 2:  # values between blanks: a comma in one is a decimal comma
+        text = DECIMAL_COMMA.sub(".", text) if text.split()[0].casefold() == "guidance" else text
     name, *words = list(filter(None, SEPARATORS.split(text))) or [""]
     option = next((each for each in VARIED if each == name.casefold()), None)
     if option is None:

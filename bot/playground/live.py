@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from discord import app_commands
@@ -31,6 +33,9 @@ LOOK_SECONDS = 0.2
 
 # The client's timers, such as the end of a view, run only while simcord settles.
 SETTLE_SECONDS = 5.0
+
+# a line of a quote, and behind it one that is not of it
+QUOTE_THEN_TEXT = re.compile(r"^( {0,3}>.*\n)(?! {0,3}>|[ \t]*$)", re.MULTILINE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,6 +91,7 @@ class LivePreview:
         self._static, server._static = server._static, self._static_with_script
         preview._media_worker = _quick_media_worker()
         _take_refusals_for_answers(env)
+        _end_quotes_with_their_lines()
 
     @property
     def url(self) -> str:
@@ -168,6 +174,20 @@ def _take_refusals_for_answers(env: Any) -> None:
             record(error)
 
     env._record_error = record_defect
+
+
+@cache  # once for all previews of a process
+def _end_quotes_with_their_lines() -> None:
+    """Keep simcord from drawing the line after a quote as a part of it, as Markdown has it."""
+    from simcord.preview import _markdown
+
+    markdown: Any = _markdown
+    expanded = markdown._discord_multiline_quotes
+
+    def ended(text: str) -> str:
+        return QUOTE_THEN_TEXT.sub(r"\1\n", expanded(text))
+
+    markdown._discord_multiline_quotes = ended
 
 
 def _quick_media_worker() -> Any:

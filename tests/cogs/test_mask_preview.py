@@ -406,7 +406,7 @@ async def test_words_for_what_is_not_there_are_one_sentence_and_nothing_is_paint
     assert result.response is not None
     assert result.response.content == (
         "`the yellow star` could not be found in the picture."
-        " Try another word for it, attach a `mask`, or name an `area`."
+        " Try another word for it, or name a part such as `left half`."
     )
     assert result.followups == []
     assert held_scene.env.errors

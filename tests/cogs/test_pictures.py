@@ -7,10 +7,13 @@ from typing import Any
 import pytest
 import simcord
 
+from bot.cogs import _attachments
 from bot.cogs.pictures import EDIT, VARY
+from bot.config import Settings
+from bot.inference.executor import LocalExecutor
 from bot.records import Job
 from tests.cogs.messages import answer, photo, refusal
-from tests.conftest import Scene, picture
+from tests.conftest import Scene, picture, restarted
 from tools.train_tiny.scoring import read_picture
 
 GREEN = {"prompt": "make the circle green"}
@@ -95,3 +98,22 @@ async def test_what_is_switched_off_is_refused(scene: Scene) -> None:
     shown = await scene.bob.context_menu(scene.channel, EDIT, posted)
     result = await scene.bob.submit_modal(shown, GREEN)
     assert answer(result).startswith("FLUX.1 Kontext is switched off here.")
+
+
+async def test_a_form_that_was_open_at_a_restart_is_answered(
+    scene: Scene, settings: Settings, executor: LocalExecutor
+) -> None:
+    posted = await scene.alice.send(scene.channel, attachments=[photo()])
+    shown = await scene.bob.context_menu(scene.channel, EDIT, posted)
+    async with restarted(scene, settings, executor):
+        result = await scene.bob.submit_modal(shown, GREEN)
+        assert answer(result).startswith("The bot was restarted while this was open.")
+
+
+async def test_a_photo_that_is_too_large_is_refused_before_anything_is_typed(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_attachments, "MAX_BYTES", 100)
+    posted = await scene.alice.send(scene.channel, attachments=[photo()])
+    result = await scene.bob.context_menu(scene.channel, EDIT, posted)
+    assert refusal(scene, result).startswith("`image` has")

@@ -11,8 +11,9 @@ import pytest
 import simcord
 from PIL import Image
 
-from bot.cogs._results import OFFERS, ResultButton
+from bot.cogs._results import OFFERS, ROWS, ResultButton
 from bot.config import Settings
+from bot.inference import masks
 from bot.inference.executor import LocalExecutor
 from bot.records import Job
 from tests.cogs.messages import answer, button_labels, description, photo
@@ -20,7 +21,14 @@ from tests.conftest import Scene, picture, restarted
 from tools.train_tiny.scoring import read_picture
 
 SUBJECT = "a large red circle on a blue background"
-ALL = [offer.label for offer in OFFERS.values()]
+ALL = [offer.label for offer in OFFERS.values() if offer.row < ROWS]
+ASKING = {
+    "Edit": {"prompt": "make the circle green"},
+    "Repaint": {"area": "right half", "prompt": "a green star on a blue background"},
+    "Remix": {"prompt": SUBJECT, "steps": "4", "guidance": "2.5", "seed": "8"},
+}
+"""What is typed where a button asks."""
+GROWING = ("Vary", "Zoom", "Pan")
 
 
 async def press(
@@ -190,6 +198,7 @@ async def test_what_cannot_be_remixed_is_explained(
     assert result.response is not None
     assert result.response.ephemeral
     assert result.response.content.startswith(sentence)
+    assert typed["prompt"].strip() in result.response.content
 
 
 async def test_info_tells_how_it_was_made_to_who_asks_alone(scene: Scene) -> None:
@@ -198,19 +207,119 @@ async def test_info_tells_how_it_was_made_to_who_asks_alone(scene: Scene) -> Non
     assert description(message) == f"> {SUBJECT}"
 
 
-async def test_it_goes_on_three_levels_deep_also_after_a_restart(
+async def test_every_button_works_three_levels_deep_also_after_a_restart(
     scene: Scene, settings: Settings, executor: LocalExecutor
 ) -> None:
     first = await scene.generate(seed=7)
     second = await press(scene, first, "Vary subtly")
-    third = await press(scene, second, "Zoom out 1.5×")
+    third = await press(scene, second, "Vary subtly")
     async with restarted(scene, settings, executor) as again:
-        fourth = await submit(again, third, "Edit", {"prompt": "make the circle green"})
-        fifth = await press(again, first, "Again")
-        last = await job_of(again, fourth)
+        for label, values in ASKING.items():
+            message = await submit(again, third, label, values)
+            assert "Paint it" in _labels(message) or message.attachments, label
+        for label in ("Again", "Compare", *(each for each in ALL if each.startswith(GROWING))):
+            message = await press(again, third, label)
+            assert message.attachments, label
+            assert "Info" in _labels(message)
+        assert description(await press(again, third, "Info"))
+        last = await job_of(again, message)
         assert [each.id for each in await again.app.storage.archive.ancestors(last.id)] == [3, 2, 1]
-        assert (await job_of(again, fifth)).request.prompt == SUBJECT
-        assert button_labels(fourth) == ALL
+        asked = await press(again, third, "Delete")
+        await again.alice.click(asked, label="Delete for good")
+        assert await again.app.storage.archive.of_message(third.id) is None
+
+
+async def test_a_form_that_was_open_at_a_restart_is_read_all_the_same(
+    scene: Scene, settings: Settings, executor: LocalExecutor
+) -> None:
+    first = await scene.generate(seed=7)
+    shown = await scene.alice.click(first, label="Edit")
+    async with restarted(scene, settings, executor) as again:
+        result = await again.alice.submit_modal(shown, ASKING["Edit"])
+        await again.app.jobs.idle()
+        assert result.response is not None
+        assert (await job_of(again, result.response)).request.prompt == "make the circle green"
+
+
+async def test_two_members_fill_in_the_same_form_at_once(scene: Scene) -> None:
+    first = await scene.generate(seed=7)
+    both = scene.alice, scene.bob
+    forms = [await member.click(first, label="Edit") for member in both]
+    for member, form, colour in zip(both, forms, ("green", "white"), strict=True):
+        await member.submit_modal(form, {"prompt": f"make the circle {colour}"})
+    await scene.app.jobs.idle()
+    made = sorted(await scene.app.storage.last_made(10), key=lambda job: job.id)[1:]
+    assert [(job.origin.user_id, job.request.prompt) for job in made] == [
+        (scene.alice.id, "make the circle green"),
+        (scene.bob.id, "make the circle white"),
+    ]
+
+
+async def test_a_form_about_what_was_deleted_meanwhile_makes_nothing(scene: Scene) -> None:
+    first = await scene.generate(seed=7)
+    form = await scene.bob.click(first, label="Remix")
+    await scene.app.storage.disposal.delete(1)
+    typed = {"prompt": "a green star", "steps": "4", "seed": "7"}
+    result = await scene.bob.submit_modal(form, typed)
+    assert answer(result).endswith("```\na green star\n```")
+    assert not scene.app.jobs.busy
+
+
+async def test_a_picture_from_a_direct_message_is_not_public_by_what_was_made_of_it(
+    scene: Scene,
+) -> None:
+    asked = await scene.alice.user.slash("generate", prompt=SUBJECT, seed=7)
+    await scene.app.jobs.idle()
+    assert asked.response is not None
+    secret = "picture.png", await asked.response.attachments[0].read()
+    result = await scene.alice.slash(
+        scene.channel, "kontext", image=secret, prompt="make the circle green", steps=2
+    )
+    await scene.app.jobs.idle()
+    assert result.response is not None
+    pressed = await scene.bob.click(result.response, label="Again")
+    assert "Another member attached images" in answer(pressed)
+
+
+@pytest.mark.parametrize(
+    ("sweep", "asked", "values"),
+    [
+        ("steps 1 2", ["prompt", "seed"], (1, 2)),
+        ("seed 2", ["prompt", "steps", "seed"], (50, 51)),
+    ],
+)
+async def test_remixing_a_sweep_asks_for_what_it_does_not_vary(
+    scene: Scene, sweep: str, asked: list[str], values: tuple[int, ...]
+) -> None:
+    first = await scene.generate(sweep=sweep)
+    shown = await scene.alice.click(first, label="Remix")
+    assert shown.modal is not None
+    inputs = [each["component"]["custom_id"] for each in shown.modal["components"]]
+    assert inputs == asked
+    typed = {"prompt": "a green star", "steps": "1", "seed": "50"}
+    result = await scene.alice.submit_modal(shown, {name: typed[name] for name in asked})
+    await scene.app.jobs.idle()
+    assert result.response is not None
+    request = (await job_of(scene, result.response)).request
+    assert request.sweep is not None
+    assert (request.sweep.values, request.seed) == (values, 50)
+
+
+async def test_what_would_grow_too_large_is_refused_before_it_waits(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = await scene.generate(seed=7)
+    second = await press(scene, first, "Zoom out 2×")
+    monkeypatch.setattr(masks, "MAX_PIXELS", 500 * 500)
+    result = await scene.alice.click(second, label="Zoom out 2×")
+    assert answer(result).startswith("The picture would grow to 512 × 512 pixels")
+
+
+async def test_again_takes_the_quantization_that_a_server_has_locked_since(scene: Scene) -> None:
+    first = await scene.generate(seed=7, quantization="None")
+    await set_rules(scene, quantization="8-bit", quantization_locked=True)
+    second = await press(scene, first, "Again")
+    assert (await job_of(scene, second)).request.quantization == "8-bit"
 
 
 async def test_a_stranger_makes_jobs_of_their_own(scene: Scene) -> None:
@@ -261,9 +370,12 @@ async def test_a_double_press_makes_one_job_and_two_people_make_two(scene: Scene
     await scene.click_at_once(first, "Again", "Again")
     await scene.app.jobs.idle()
     assert len(await scene.app.storage.last_made(10)) == 2
-    await press(scene, first, "Vary subtly")
-    await press(scene, first, "Vary subtly", scene.bob)
-    assert len(await scene.app.storage.last_made(10)) == 4
+    both = scene.alice, scene.bob
+    await scene.click_at_once(first, "Vary subtly", "Vary subtly", members=both)
+    await scene.app.jobs.idle()
+    latest, before, *_ = sorted(await scene.app.storage.last_made(10), key=lambda job: -job.id)
+    assert (latest.id, before.id) == (4, 3)
+    assert {latest.origin.user_id, before.origin.user_id} == {each.id for each in both}
     await scene.env.advance_time(3)
     await press(scene, first, "Again")
     assert len(await scene.app.storage.last_made(10)) == 5

@@ -219,6 +219,18 @@ async def test_a_form_with_files_leads_over_the_preview_of_the_mask_to_the_pictu
     assert executor.started[0].images == {"image": photo()[1], "mask": mask()[1]}
 
 
+async def test_a_quote_ends_with_its_line_as_on_discord(settings: Settings) -> None:
+    async with simulation(settings, HeldExecutor()) as room, tab(room) as browser:
+        await browser.open()
+        await browser.generate(sweep="seed 1 2")
+        (embed,) = message(await browser.state())["embeds"]
+        quote, below, *_ = embed["description_tokens"]
+        assert quote["type"] == "blockquote"
+        assert "a red circle" in str(quote)
+        assert "Sweep" not in str(quote)
+        assert "Sweep: seed 1, 2" in str(below)
+
+
 async def test_a_page_is_as_quick_after_an_hour(settings: Settings) -> None:
     async with simulation(settings, HeldExecutor()) as room, tab(room) as browser:
         await browser.open()
@@ -253,12 +265,14 @@ async def test_the_script_of_the_page_has_what_is_added_to_it(settings: Settings
     assert added == SCRIPT
     # the names that the added lines rely on
     for name in (
+        "const modal = createModal(",
         "const session = createSession(",
         "const timeline = initTimeline(",
         "const ui = {",
     ):
         assert name in own
     assert "timeline.ready();" in own
+    assert "...modal.update(snapshot, {" in own
 
 
 async def test_a_port_that_is_taken_is_one_sentence(settings: Settings) -> None:

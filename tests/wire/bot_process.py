@@ -54,7 +54,9 @@ class BotProcess:
         self._workers: set[psutil.Process] = set()
 
     @classmethod
-    async def start(cls, url: str, folder: Path, settings: Mapping[str, str]) -> Self:
+    async def start(
+        cls, url: str, folder: Path, settings: Mapping[str, str], command: str = "run"
+    ) -> Self:
         """Start the bot in a folder, where it keeps its data and finds no `.env`."""
         inherited = {k: v for k, v in os.environ.items() if k not in SETTINGS}
         own = {"PYTHONPATH": str(REPOSITORY), "FAKE_DISCORD": url, "DATA_DIR": str(folder / "data")}
@@ -63,6 +65,7 @@ class BotProcess:
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
                 str(LAUNCHER),
+                command,
                 cwd=folder,
                 env={**inherited, **own, "FLUX_MODELS": "tiny", "DEVICE": "cpu", **settings},
                 stdout=log,

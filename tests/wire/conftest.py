@@ -40,6 +40,14 @@ class Operator:
         self._runs.append(bot)
         return bot
 
+    async def examine(self, url: str | None = None, **settings: str) -> tuple[int, str]:
+        """Run the doctor, and return its exit code and what it has printed."""
+        settings = {"DISCORD_TOKEN": TOKEN, **settings}
+        url = url or self._discord.url
+        doctor = await BotProcess.start(url, self._folder, settings, "doctor")
+        self._runs.append(doctor)
+        return await doctor.exit_code(120), doctor.log
+
     async def running(self, **settings: str) -> BotProcess:
         """Return the bot that runs with these settings, started anew if none does."""
         for bot in self._runs:

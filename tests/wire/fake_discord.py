@@ -23,7 +23,7 @@ from .messages import (
     snowflake,
     user,
 )
-from .rest import TOKEN, Fault, Rest
+from .rest import ANSWERING, TOKEN, Fault, Rest
 
 COMMAND, COMPONENT = 2, 3
 
@@ -111,6 +111,9 @@ class FakeDiscord:
     def heal(self) -> None:
         """Let everything work again."""
         self._faults.clear()
+        self.rest.about.clear()
+        self.rest.overwrites.clear()
+        self.rest.granted = ANSWERING
 
     async def _interact(
         self, kind: int, user_id: str, body: dict[str, Any], message: Message | None = None

@@ -1,4 +1,4 @@
-"""Starts the bot as `python -m bot run` does, but on the Discord that FAKE_DISCORD names."""
+"""Starts the bot as `python -m bot` does, but on the Discord that FAKE_DISCORD names."""
 
 from __future__ import annotations
 
@@ -15,4 +15,4 @@ if __name__ == "__main__":
     url = yarl.URL(os.environ["FAKE_DISCORD"])
     discord.http.Route.BASE = str(url / "api/v10")
     DiscordWebSocket.DEFAULT_GATEWAY = url.with_scheme("ws") / "gateway"
-    sys.exit(bot.__main__.main(["run"]))
+    sys.exit(bot.__main__.main(sys.argv[1:]))

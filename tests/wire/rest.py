@@ -24,12 +24,17 @@ from .messages import (
     MEMBER_ID,
     Interaction,
     Message,
+    channel,
+    guild,
     snowflake,
     user,
 )
 
 TOKEN = "a-token-that-is-right"
 PREFIX = "/api/v10"
+
+ANSWERING = 1 << 10 | 1 << 11 | 1 << 14 | 1 << 15
+"""The permissions to see a channel, to send messages, to embed links and to attach files."""
 
 MESSAGE, DEFERRED_MESSAGE, DEFERRED_UPDATE, UPDATE = 4, 5, 6, 7
 
@@ -83,6 +88,9 @@ class Rest:
         self.interactions: dict[str, Interaction] = {}
         self.messages: dict[str, Message] = {}
         self.uploads: dict[str, bytes] = {}
+        self.about: dict[str, Any] = {}
+        self.granted = ANSWERING
+        self.overwrites: list[dict[str, Any]] = []
         self._faults = faults
         self._of_nonce: dict[str, Message] = {}
 
@@ -94,6 +102,10 @@ class Rest:
             ("GET", "/users/@me", self._me),
             ("GET", "/oauth2/applications/@me", self._my_application),
             ("GET", "/gateway/bot", self._where_the_gateway_is),
+            ("GET", "/users/@me/guilds", self._my_guilds),
+            ("GET", f"/guilds/{GUILD_ID}", self._guild),
+            ("GET", f"/guilds/{GUILD_ID}/channels", self._channels),
+            ("GET", f"/guilds/{GUILD_ID}/members/{APPLICATION_ID}", self._my_membership),
             ("PUT", f"/applications/{APPLICATION_ID}/commands", self._sync),
             ("PUT", f"/applications/{APPLICATION_ID}/guilds/{GUILD_ID}/commands", self._sync),
             ("POST", "/interactions/{id}/{token}/callback", self._callback),
@@ -149,7 +161,35 @@ class Rest:
     def _my_application(self, _: Call) -> web.Response:
         flags = {"bot_public": True, "bot_require_code_grant": False, "flags": 0}
         names = {"id": APPLICATION_ID, "name": "flux", "description": "", "icon": None}
-        return _json(flags | names | {"owner": user(MEMBER_ID), "verify_key": ""})
+        return _json(flags | names | {"owner": user(MEMBER_ID), "verify_key": ""} | self.about)
+
+    def _my_guilds(self, _: Call) -> web.Response:
+        names = ("id", "name", "icon", "owner", "permissions", "features")
+        return _json([{name: self._described().get(name) for name in names}])
+
+    def _guild(self, _: Call) -> web.Response:
+        return _json(self._described())
+
+    def _channels(self, _: Call) -> web.Response:
+        return _json([channel() | {"permission_overwrites": self.overwrites}])
+
+    def _my_membership(self, _: Call) -> web.Response:
+        return _json(
+            {
+                "user": user(APPLICATION_ID),
+                "roles": [],
+                "joined_at": "2026-01-01T00:00:00+00:00",
+                "deaf": False,
+                "mute": False,
+                "flags": 0,
+            }
+        )
+
+    def _described(self) -> dict[str, Any]:
+        """Return the server with what its members may do, which is what the bot may."""
+        described = guild()
+        described["roles"][0]["permissions"] = str(self.granted)
+        return described | {"owner": False, "permissions": str(self.granted), "features": []}
 
     def _where_the_gateway_is(self, call: Call) -> web.Response:
         limit = {"total": 1000, "remaining": 1000, "reset_after": 0, "max_concurrency": 1}

@@ -19,7 +19,7 @@ PARTS = 3
 """The background, the farther object and the nearer one, as `Drawing.objects` counts them."""
 NOTHING = (False,) * PARTS
 
-THINGS = ("shape", "object", "thing", "figure")
+THINGS = ("shape", "object", "thing", "figure", "one")
 STRANGE_NOUNS = (
     *("dog", "cat", "car", "house", "tree", "face", "man", "woman", "sky", "sea", "sun", "moon"),
     *("bird", "boat", "table", "chair", "apple", "flower", "bottle", "window", "door", "hand"),
@@ -27,6 +27,7 @@ STRANGE_NOUNS = (
 )
 """What no scene has."""
 
+OPENINGS_OF_SEVERAL = ("the", "the", "", "all the", "both", "these")
 OPENINGS = ("the", "the", "the", "the", "a", "a", "", "", "this", "that", "my", "only the")
 EDGE = 0.4 * CANVAS
 """Up to here from a side, in pixels, an object is at it."""
@@ -161,8 +162,14 @@ def _put(description: Description, rng: Random, size: str, place: str) -> str:
     colour = colour_word(description.colour, rng) if description.colour else ""
     adjective = rng.choice(ADJECTIVES) if rng.random() < 0.05 else ""
     words = _spaced(adjective, size, colour, noun)
-    opening = rng.choice(OPENINGS)
-    words = with_article(words) if opening == "a" else _spaced(opening, words)
+    if noun and rng.random() < 0.1:
+        # of however many there are
+        words = _spaced(
+            rng.choice(OPENINGS_OF_SEVERAL), f"{words}{'es' if noun[-1] in 'sx' else 's'}"
+        )
+    else:
+        opening = rng.choice(OPENINGS)
+        words = with_article(words) if opening == "a" else _spaced(opening, words)
     words = _spaced(words, place)
     return words.capitalize() if rng.random() < 0.1 else words
 
