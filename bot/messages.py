@@ -169,7 +169,10 @@ def _queued_line(queued: Queued) -> str:
 
 
 def _of_job(job: Job, colour: discord.Colour, line: str = "") -> Message:
-    return _message(job.request, job.inputs, colour, line)
+    message = _message(job.request, job.inputs, colour, line)
+    if not job.origin.look.named:
+        return message
+    return replace(message, text=f"<@{job.origin.user_id}>\n{message.text}")
 
 
 def _message(

@@ -34,7 +34,8 @@ class Look:
     of `threshold` or more. The archive is a channel that gets a copy of what is public, but of
     what was made where it is `age_restricted` only if it is so itself. `tools` are those that were
     on there: only what they make of a picture is offered, and that quantizations are compared only
-    if the choice is `free`. The words are in `language`.
+    if the choice is `free`. The words are in `language`. Who asked is `named` where Discord does
+    not show it, as it does above the answer to a command.
     """
 
     memory_line: MemoryLine = "full"
@@ -48,6 +49,7 @@ class Look:
     tools: tuple[str, ...] = tuple(TOOLS)
     free: bool = True
     language: str = ENGLISH
+    named: bool = False
 
     @classmethod
     def from_values(cls, values: Mapping[str, Any]) -> Look:

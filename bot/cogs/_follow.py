@@ -114,7 +114,14 @@ async def show_picture(
     await acknowledge(interaction, private=True)
     small = await thumbnails(interaction.client.storage, job, side=LARGE, at_most=1, only=number)
     title = _("Picture {number} of job {job}", number=number, job=job.id)
-    arguments = job_message(job, small, [discord.ui.ActionRow(*row) for row in rows], title)
+    assert job.outcome is not None
+    seeds = [job.outcome["seeds"][number - 1]]
+    alone = replace(
+        job,
+        request=followups.alone(job.request, number),
+        outcome={**job.outcome, "seeds": seeds},
+    )
+    arguments = job_message(alone, small, [discord.ui.ActionRow(*row) for row in rows], title)
     await interaction.edit_original_response(**arguments)
 
 

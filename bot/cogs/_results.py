@@ -59,23 +59,23 @@ class Offer:
 OFFERS: Mapping[Verb, Offer] = {
     "again": Offer(N_("Again"), 0, one=False),
     "remix": Offer(N_("Remix"), 0, one=False),
-    "subtle": Offer(N_("Vary subtly"), 0, "redux"),
-    "strong": Offer(N_("Vary strongly"), 0, "redux"),
-    "edit": Offer(N_("Edit"), 1, "kontext"),
-    "repaint": Offer(N_("Repaint"), 1, "fill"),
-    "zoom15": Offer(N_("Zoom out 1.5×"), 1, "fill"),
-    "zoom2": Offer(N_("Zoom out 2×"), 1, "fill"),
-    "left": Offer(N_("Pan ←"), 2, "fill"),
-    "right": Offer(N_("Pan →"), 2, "fill"),
-    "up": Offer(N_("Pan ↑"), 2, "fill"),
-    "down": Offer(N_("Pan ↓"), 2, "fill"),
-    "compare": Offer(N_("Compare"), 3),
-    "info": Offer(N_("Info"), 3, one=False),
-    "delete": Offer(N_("Delete"), 3, one=False),
-    "erase": Offer(N_("Delete for good"), 4, one=False),
+    "edit": Offer(N_("Edit"), 0, "kontext"),
+    "repaint": Offer(N_("Repaint"), 0, "fill"),
+    "subtle": Offer(N_("Vary subtly"), 1, "redux"),
+    "strong": Offer(N_("Vary strongly"), 1, "redux"),
+    "zoom15": Offer(N_("Zoom out 1.5×"), 2, "fill"),
+    "zoom2": Offer(N_("Zoom out 2×"), 2, "fill"),
+    "left": Offer(N_("Pan ←"), 3, "fill"),
+    "right": Offer(N_("Pan →"), 3, "fill"),
+    "up": Offer(N_("Pan ↑"), 3, "fill"),
+    "down": Offer(N_("Pan ↓"), 3, "fill"),
+    "compare": Offer(N_("Compare"), 4),
+    "info": Offer(N_("Info"), 4, one=False),
+    "delete": Offer(N_("Delete"), 4, one=False),
+    "erase": Offer(N_("Delete for good"), 5, one=False),
 }
-ROWS = 4
-"""Those below a result; what is in the next one is asked first."""
+ROWS = 5
+"""Those below a result, each as wide as a phone at most; the next one's is asked for first."""
 
 OF_ALL: Collection[Verb] = {"again", "info", "delete"}
 """What is about all pictures of a job, and so not offered beside one of several."""

@@ -59,6 +59,8 @@ def origin(
 ) -> Origin:
     """Return who asks, and the message that the answer goes to."""
     assert interaction.channel_id is not None
+    is_command = interaction.type is discord.InteractionType.application_command
+    in_public = interaction.guild_id is not None and not admission.private
     return Origin(
         user_id=interaction.user.id,
         guild_id=interaction.guild_id,
@@ -69,7 +71,7 @@ def origin(
         private=admission.private,
         spoiler=admission.spoiler,
         filesize_limit=interaction.filesize_limit,
-        look=admission.look,
+        look=replace(admission.look, named=in_public and not is_command),
     )
 
 

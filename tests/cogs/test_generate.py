@@ -17,9 +17,11 @@ from tests.conftest import Scene, picture
 from tools.train_tiny.scoring import Reading, read_picture
 
 
-async def until_painting(scene: Scene, message: simcord.ResponseMessage) -> None:
-    """Wait until the message shows steps."""
-    while "Painting" not in (message.embeds[0].description or ""):
+async def until_painting(
+    scene: Scene, message: simcord.ResponseMessage, shown: str = "Painting"
+) -> None:
+    """Wait until the message shows steps, or what else is to be `shown` of them."""
+    while shown not in (message.embeds[0].description or ""):
         await asyncio.sleep(0.02)
         assert scene.app.jobs.busy, message.embeds[0].description
 
@@ -145,10 +147,8 @@ async def test_discord_itself_refuses_what_no_tool_takes(
 async def test_progress_is_shown_step_by_step_with_a_cancel_button(scene: Scene) -> None:
     message = await scene.begin(model="dev", steps=50, count=4)
     assert button_labels(message) == ["Cancel"]
-    await until_painting(scene, message)
-    description = message.embeds[0].description or ""
-    assert "/200" in description
-    assert "left" in description
+    await until_painting(scene, message, " left")
+    assert "/200" in (message.embeds[0].description or "")
     assert button_labels(message) == ["Cancel"]
     await scene.alice.click(message, label="Cancel")
     await scene.app.jobs.idle()

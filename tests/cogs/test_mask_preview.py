@@ -113,7 +113,7 @@ async def test_painting_answers_for_all_to_see_with_everything_that_was_asked_fo
     assert "being painted, for all to see" in description(preview)
     (message,) = result.followups
     assert not message.ephemeral
-    assert description(message) == "> a green star\n\nStarting …"
+    assert description(message) == f"<@{held_scene.alice.id}>\n> a green star\n\nStarting …"
     assert button_labels(message) == ["Cancel"]
     await held.let_finish(0)
     await held_scene.app.jobs.idle()

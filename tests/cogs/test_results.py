@@ -328,6 +328,13 @@ async def test_a_stranger_makes_jobs_of_their_own(scene: Scene) -> None:
     assert (await job_of(scene, second)).origin.user_id == scene.bob.id
 
 
+async def test_a_result_names_who_pressed_the_button(scene: Scene) -> None:
+    first = await scene.generate(seed=7)
+    second = await press(scene, first, "Again", scene.bob)
+    assert description(second) == f"<@{scene.bob.id}>\n> {SUBJECT}"
+    assert description(first) == f"> {SUBJECT}"
+
+
 async def test_a_stranger_is_bound_by_their_own_limits(scene: Scene) -> None:
     first = await scene.generate(seed=7)
     await set_rules(scene, cooldown=60)

@@ -347,7 +347,7 @@ def test_a_shortage_of_memory_is_explained_in_the_members_language(
         engine.run(ask())
     assert str(raised.value) == (
         "« The memory of the device is not enough for 128×128 pixels. »"
-        " « Try `size: small square`, 64×64 pixels. »"
+        " « Try `size: « small square »`, 64×64 pixels. »"
     )
 
 

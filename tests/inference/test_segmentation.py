@@ -124,7 +124,7 @@ def test_what_is_not_found_is_one_sentence_with_another_way(segmenter: Segmenter
         segmenter.find(image, "the `green` hat")
     assert str(caught.value) == (
         "`the 'green' hat` could not be found in the picture."
-        " Try another word for it, attach a `mask`, or name an `area`."
+        " Try another word for it, or name a part such as `left half`."
     )
 
 
