@@ -126,11 +126,11 @@ def with_note(message: Message, note: str) -> Message:
     return replace(message, facts=(*others, Fact(NOTE, "\n".join([note, *noted]), inline=False)))
 
 
-def joined(lines: Sequence[str]) -> str:
+def joined(lines: Sequence[str], room: int = FIELD_LIMIT) -> str:
     """Return lines as far as the field of an embed goes, and how many more there are."""
     text = ""
     for position, line in enumerate(lines):
-        if len(text) + len(line) > FIELD_LIMIT - 40:
+        if len(text) + len(line) > room - 40:
             return text + counted("and {n} more", "and {n} more", len(lines) - position)
         text += f"{line}\n"
     return text.rstrip()

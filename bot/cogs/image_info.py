@@ -28,10 +28,12 @@ from bot.inference.tools import TOOLS
 from bot.messages import joined, named_job
 from bot.picture_facts import PictureFacts, read_facts
 from bot.records import Job, result_of
-from bot.rendering import Attachment, Message
+from bot.rendering import FIELD_LIMIT, Attachment, Message
 
-MOST_PICTURES = 4
+MOST_PICTURES = 10
 """Pictures of one message that are read."""
+ALL_FIELDS = 5000
+"""Characters of an embed's 6,000 that its fields share."""
 VALUE_SHOWN = 300
 MOST_PARENTS = 10
 MOST_UNDO = 5
@@ -195,12 +197,8 @@ async def _of_files(message: discord.Message) -> dict[str, Any]:
     pictures = pictures_of(message)
     if not pictures:
         raise RequestError(_("This message has no pictures."), _("Choose one that has."))
-    named = {_("picture {n}", n=n): each for n, each in enumerate(pictures[:MOST_PICTURES], 1)}
-    contents = await read(attached(**named))
-    told = [
-        await asyncio.to_thread(read_facts, content, name=name)
-        for name, content in contents.items()
-    ]
+    # one after the other: together they could be of 250 MB
+    told = [await _facts_of(n, each) for n, each in enumerate(pictures[:MOST_PICTURES], 1)]
     embed = discord.Embed(title=_("Image info"), colour=ACCENT)
     for n, each in enumerate(told, 1):
         width, height = each.size
@@ -211,7 +209,8 @@ async def _of_files(message: discord.Message) -> dict[str, Any]:
             height=height,
             format=each.format,
         )
-        embed.add_field(name=title, value=_told(each), inline=False)
+        room = min(FIELD_LIMIT, ALL_FIELDS // len(told))
+        embed.add_field(name=title, value=_told(each, room), inline=False)
     if len(pictures) > len(told):
         footer = counted(
             "These are the first {shown} of {n} picture.",
@@ -226,11 +225,18 @@ async def _of_files(message: discord.Message) -> dict[str, Any]:
     return {"embed": embed, "attachments": files}
 
 
-def _told(facts: PictureFacts) -> str:
+async def _facts_of(n: int, picture: discord.Attachment) -> PictureFacts:
+    name = _("picture {n}", n=n)
+    contents = await read(attached(**{name: picture}))
+    return await asyncio.to_thread(read_facts, contents[name], name=name)
+
+
+def _told(facts: PictureFacts, room: int) -> str:
     if not facts.parameters:
         return _("It does not say how it was made.")
     return joined(
-        [f"{plain(name)}: {plain(_text(value))}" for name, value in facts.parameters.items()]
+        [f"{plain(name)}: {plain(_text(value))}" for name, value in facts.parameters.items()],
+        room,
     )
 
 

@@ -304,7 +304,7 @@ async def test_no_hostile_file_gets_more_than_one_sentence(held_scene: Scene) ->
 )
 async def test_long_parameters_are_cut(held_scene: Scene, parameters: str) -> None:
     file = ("photo.png", saying(parameters))
-    message = await held_scene.bob.send(held_scene.channel, "look", attachments=[file] * 6)
+    message = await held_scene.bob.send(held_scene.channel, "look", attachments=[file] * 12)
     answer = await told(held_scene, message)
     assert len(answer.embeds[0]) <= 6000
-    assert answer.embeds[0].footer.text == "These are the first 4 of 6 pictures."
+    assert answer.embeds[0].footer.text == "These are the first 10 of 12 pictures."
