@@ -18,7 +18,7 @@ from bot.cogs._attachments import attached, pictures_of, read
 from bot.cogs._follow_modals import submitted
 from bot.cogs._pressed import picture_of
 from bot.cogs._submit import random_seed, submit
-from bot.cogs._visit import defaults
+from bot.cogs._visit import Defaults, defaults
 from bot.cogs.image_info import own_job
 from bot.errors import JobError, RequestError
 from bot.followups import Variation
@@ -40,6 +40,9 @@ MOST = 25
 
 VARIATIONS: dict[Variation, str] = {"subtle": N_("Subtly"), "strong": N_("Strongly")}
 
+Order = Callable[[Defaults, str], Request]
+"""Makes a request, without its image, of a prompt and what holds where it was typed."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Source:
@@ -57,7 +60,7 @@ async def edit_with_kontext(
 ) -> None:
     """Ask what shall change in a picture of a message."""
     await interaction.response.send_modal(
-        EditPicture(await sources(interaction, message), _custom_id(interaction, "edit"))
+        _edit_form(await sources(interaction, message), _custom_id(interaction, "edit"))
     )
 
 
@@ -66,7 +69,7 @@ async def make_variations(
 ) -> None:
     """Ask how a picture of a message shall be varied."""
     await interaction.response.send_modal(
-        VaryPicture(await sources(interaction, message), _custom_id(interaction, "vary"))
+        _vary_form(await sources(interaction, message), _custom_id(interaction, "vary"))
     )
 
 
@@ -121,22 +124,38 @@ def _of_attachment(position: int, attachment: discord.Attachment, *, private: bo
 
 
 class PictureModal(Modal):
-    """Asks which picture is meant, where there are several, and what is to be made of it."""
+    """Asks which picture is meant, where there are several, and what is to be made of it.
 
-    def __init__(self, title: str, pictures: Sequence[Source], custom_id: str) -> None:
+    It ends with what the `prompt` is typed into, and `order` makes a request of that.
+    """
+
+    def __init__(
+        self,
+        title: str,
+        pictures: Sequence[Source],
+        custom_id: str,
+        prompt: Label[Any],
+        order: Order,
+        *labels: Label[Any],
+    ) -> None:
         # by its id it takes the place of one that the same member opened before and left
         super().__init__(title=title, custom_id=custom_id)
         self._pictures = pictures
+        self._prompt = cast(TextInput[Any], prompt.component)
+        self._order = order
         self._choice: Select[Any] | None = None
         if len(pictures) > 1:
             self._choice = _select(
                 "picture", [(each.label, str(n), each.name) for n, each in enumerate(pictures)]
             )
             self.add_item(Label(text=_("Which picture?"), component=self._choice))
+        for label in (*labels, prompt):
+            self.add_item(label)
 
     async def on_submit(self, interaction: discord.Interaction[FluxBot]) -> None:  # type: ignore[override]
         """Queue what was asked for."""
-        async with answering(interaction, typed=self.prompt):
+        typed = self._prompt.value
+        async with answering(interaction, typed=typed):
             chosen = 0 if self._choice is None else int(self._choice.values[0])
             source = self._pictures[chosen]
 
@@ -145,80 +164,53 @@ class PictureModal(Modal):
 
             await submit(
                 interaction,
-                await self.request(interaction),
+                self._order(await defaults(interaction), typed),
                 private=True if source.private else None,
                 spoiler=source.spoiler,
                 images=images,
             )
 
-    @property
-    def prompt(self) -> str:
-        """What was typed."""
-        raise NotImplementedError
 
-    async def request(self, interaction: discord.Interaction[FluxBot]) -> Request:
-        """Return the order for the picture, without it."""
-        raise NotImplementedError
+def _edit_form(pictures: Sequence[Source], custom_id: str) -> PictureModal:
+    """Return what asks which change is wanted, for Kontext."""
 
-
-class EditPicture(PictureModal):
-    """Asks what shall change."""
-
-    def __init__(self, pictures: Sequence[Source], custom_id: str) -> None:
-        super().__init__(_(EDIT), pictures, custom_id)
-        self._prompt: TextInput[Any] = TextInput(
-            custom_id="prompt",
-            style=discord.TextStyle.paragraph,
-            placeholder=_("make it night"),
-            max_length=MAX_PROMPT,
-        )
-        self.add_item(Label(text=_("What shall change?"), component=self._prompt))
-
-    @property
-    def prompt(self) -> str:
-        """What shall change."""
-        return self._prompt.value
-
-    async def request(self, interaction: discord.Interaction[FluxBot]) -> Request:
-        """Return the order to Kontext."""
-        here = await defaults(interaction)
+    def order(here: Defaults, prompt: str) -> Request:
         return followups.edit(
-            here.family, self.prompt, seed=random_seed(), quantization=here.quantization
+            here.family, prompt, seed=random_seed(), quantization=here.quantization
         )
 
+    prompt: TextInput[Any] = TextInput(
+        custom_id="prompt",
+        style=discord.TextStyle.paragraph,
+        placeholder=_("make it night"),
+        max_length=MAX_PROMPT,
+    )
+    label = Label(text=_("What shall change?"), component=prompt)
+    return PictureModal(_(EDIT), pictures, custom_id, label, order)
 
-class VaryPicture(PictureModal):
-    """Asks how much may change, and what the picture shall show besides."""
 
-    def __init__(self, pictures: Sequence[Source], custom_id: str) -> None:
-        super().__init__(_(VARY), pictures, custom_id)
-        self._variation = _select(
-            "variation", [(_(label), v, None) for v, label in VARIATIONS.items()]
-        )
-        self._prompt: TextInput[Any] = TextInput(
-            custom_id="prompt",
-            style=discord.TextStyle.paragraph,
-            required=False,
-            max_length=MAX_PROMPT,
-        )
-        self.add_item(Label(text=_("How shall it be varied?"), component=self._variation))
-        self.add_item(Label(text=_("What shall it show? (optional)"), component=self._prompt))
+def _vary_form(pictures: Sequence[Source], custom_id: str) -> PictureModal:
+    """Return what asks how much may change, and what the picture shall show besides, for Redux."""
+    variation = _select("variation", [(_(label), v, None) for v, label in VARIATIONS.items()])
 
-    @property
-    def prompt(self) -> str:
-        """What the picture shall show."""
-        return self._prompt.value
-
-    async def request(self, interaction: discord.Interaction[FluxBot]) -> Request:
-        """Return the order to Redux."""
-        here = await defaults(interaction)
+    def order(here: Defaults, prompt: str) -> Request:
         return followups.vary(
             here.family,
-            cast(Variation, self._variation.values[0]),
-            prompt=self.prompt,
+            cast(Variation, variation.values[0]),
+            prompt=prompt,
             seed=random_seed(),
             quantization=here.quantization,
         )
+
+    prompt: TextInput[Any] = TextInput(
+        custom_id="prompt",
+        style=discord.TextStyle.paragraph,
+        required=False,
+        max_length=MAX_PROMPT,
+    )
+    label = Label(text=_("What shall it show? (optional)"), component=prompt)
+    how = Label(text=_("How shall it be varied?"), component=variation)
+    return PictureModal(_(VARY), pictures, custom_id, label, order, how)
 
 
 def _select(custom_id: str, choices: Sequence[tuple[str, str, str | None]]) -> Select[Any]:

@@ -198,7 +198,7 @@ async def test_each_tool_is_quantised_and_shows_what_it_takes_to_have_the_pictur
     assert shown["Quantization"] == "8-bit"
     assert "in bf16" in shown["Memory"]
     assert title(message) == TOOLS[command].title
-    assert "Cancel" not in button_labels(message)
+    assert button_labels(message) == ["Again", "Remix", "Info", "Delete"]
     again = await send(scene, command, source, seed=6, steps=4)
     assert (await first_picture(again)).tobytes() == picture(
         await message.attachments[1].read()

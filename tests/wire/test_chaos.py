@@ -62,10 +62,8 @@ async def test_each_job_is_delivered_once_or_ends_in_a_sentence(
             assert error in discord.rest.messages[str(message_id)].now.text
     with closing(sqlite3.connect(operator.database)) as database:
         assert database.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
-    # last: a worker that is killed again and again before it is ready ends what waits for it, which
-    # meets more jobs the more kills there are for each
-    least = 0.5 if kills == KILLS_IF_LONG else 0.9
-    assert sum(state == "delivered" for _, state, *_ in rows) > least * len(rows)
+    # last: where a worker takes longer to start than it is let live, many end in a sentence
+    assert sum(state == "delivered" for _, state, *_ in rows) > 0.9 * len(rows)
 
 
 async def strike(bot: BotProcess, operator: Operator, rng: Random) -> BotProcess:
