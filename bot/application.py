@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from bot.client import FluxBot
@@ -65,7 +65,7 @@ async def application(
     async with AsyncExitStack() as stack:
         storage = await stack.enter_async_context(Storage.open(settings.data_dir))
         if executor is None:
-            workers = LocalExecutor([worker_options(settings)], patience=settings.step_timeout_s)
+            workers = LocalExecutor(each_worker(settings), patience=settings.step_timeout_s)
             executor = await stack.enter_async_context(workers)
         client = FluxBot(settings, storage)
         client.executor = executor
@@ -105,12 +105,13 @@ def _data_limit(settings: Settings) -> int | None:
 
 
 def worker_options(settings: Settings) -> WorkerOptions:
-    """Return the part of the settings that a worker needs."""
+    """Return the part of the settings that a worker needs, on the first device."""
     return WorkerOptions(
         family=settings.flux_models,
-        device=settings.device,
+        device=settings.device[0],
         gpu_memory_gb=settings.gpu_memory_gb,
         host_memory_gb=settings.host_memory_gb,
+        host_share=len(settings.device),
         depth_model=settings.depth_model,
         segmenter=settings.segmenter,
         store_folder=settings.data_dir / WEIGHTS,
@@ -123,3 +124,9 @@ def worker_options(settings: Settings) -> WorkerOptions:
         log_level=settings.log_level,
         log_format=settings.log_format,
     )
+
+
+def each_worker(settings: Settings) -> list[WorkerOptions]:
+    """Return what the worker of each device needs."""
+    first = worker_options(settings)
+    return [replace(first, device=device) for device in settings.device]

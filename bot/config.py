@@ -31,7 +31,7 @@ class Settings:
     depth_model: str = DEPTH_REPO
     segmenter: str = SEGMENTER_REPO
     hf_token: str | None = field(default=None, repr=False)
-    device: str = "auto"
+    device: tuple[str, ...] = ("auto",)
     gpu_memory_gb: float | None = None
     host_memory_gb: float | None = None
     quantization: Quantization = "8-bit"
@@ -42,14 +42,29 @@ class Settings:
     dev_guild_id: int | None = None
     allowed_servers: frozenset[int] = frozenset()
     direct_messages: Literal["on", "off"] = "on"
-    executor: Literal["local"] = "local"
+    shard_count: int | None = None
+    executor: Literal["local", "ray"] = "local"
+    ray_address: str | None = None
+    ray_min_replicas: int = 1
+    ray_max_replicas: int | None = None
     preview: Literal["on", "off"] = "on"
     classifier: str | None = None
     classifier_labels: tuple[str, ...] = UNSAFE_LABELS
     step_timeout_s: float = 300.0
     shutdown_grace_s: float = 20.0
+    metrics_port: int | None = None
+    metrics_host: str = "127.0.0.1"
     log_level: str = "INFO"
     log_format: Literal["text", "json"] = "text"
+
+    def __post_init__(self) -> None:
+        if self.ray_max_replicas is not None and self.ray_max_replicas < self.ray_min_replicas:
+            raise ConfigurationError(
+                "RAY_MAX_REPLICAS",
+                f"is `{self.ray_max_replicas}`",
+                f"a number from RAY_MIN_REPLICAS, which is {self.ray_min_replicas}, or empty for as"
+                " many as the cluster has GPUs",
+            )
 
     def require_token(self) -> str:
         """Return DISCORD_TOKEN; raise ConfigurationError without one."""
@@ -86,6 +101,7 @@ def load_settings(
 
     size = "a number of gigabytes above 0, or empty for what the machine has"
     seconds = "a number of seconds above 0"
+    number = "a whole number above 0"
     return Settings(
         discord_token=read("DISCORD_TOKEN", str, "a token", None),
         flux_models=cast(FamilyName, choice("FLUX_MODELS", tuple(FAMILIES), "flux")),
@@ -96,7 +112,12 @@ def load_settings(
             "SEGMENTER", _repo_id, f"the id of a repository, as {SEGMENTER_REPO}", SEGMENTER_REPO
         ),
         hf_token=read("HF_TOKEN", str, "a token", None),
-        device=read("DEVICE", _device, "auto, cuda, cuda:0 and so on, mps, cpu", "auto"),
+        device=read(
+            "DEVICE",
+            _devices,
+            "auto, cuda, cuda:0 and so on, mps, cpu; or several GPUs, as cuda:0,cuda:1",
+            ("auto",),
+        ),
         gpu_memory_gb=read("GPU_MEMORY_GB", _positive, size, None),
         host_memory_gb=read("HOST_MEMORY_GB", _positive, size, None),
         quantization=cast(Quantization, choice("QUANTIZATION", QUANTIZATIONS, "8-bit")),
@@ -111,7 +132,11 @@ def load_settings(
         ),
         direct_messages=cast(Literal["on", "off"], choice("DIRECT_MESSAGES", ("on", "off"), "on")),
         dev_guild_id=read("DEV_GUILD_ID", _snowflake, "the id of a server, digits alone", None),
-        executor=cast(Literal["local"], choice("EXECUTOR", ("local",), "local")),
+        shard_count=read("SHARD_COUNT", _count, number, None),
+        executor=cast(Literal["local", "ray"], choice("EXECUTOR", ("local", "ray"), "local")),
+        ray_address=read("RAY_ADDRESS", str, "the address of a Ray cluster", None),
+        ray_min_replicas=read("RAY_MIN_REPLICAS", _count, number, 1),
+        ray_max_replicas=read("RAY_MAX_REPLICAS", _count, number, None),
         preview=cast(Literal["on", "off"], choice("PREVIEW", ("on", "off"), "on")),
         classifier=read(
             "CLASSIFIER",
@@ -124,6 +149,8 @@ def load_settings(
         ),
         step_timeout_s=read("STEP_TIMEOUT_S", _positive, seconds, 300.0),
         shutdown_grace_s=read("SHUTDOWN_GRACE_S", _positive, seconds, 20.0),
+        metrics_port=read("METRICS_PORT", _port, "a number from 1 to 65535, or empty", None),
+        metrics_host=read("METRICS_HOST", str, "the address of this machine", "127.0.0.1"),
         log_level=choice("LOG_LEVEL", LOG_LEVELS, "INFO"),
         log_format=cast(Literal["text", "json"], choice("LOG_FORMAT", ("text", "json"), "text")),
     )
@@ -155,10 +182,14 @@ def _one_of(allowed: tuple[str, ...]) -> Callable[[str], str]:
     return parse
 
 
-def _device(text: str) -> str:
-    if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", text):
+def _devices(text: str) -> tuple[str, ...]:
+    """Read one device, or several GPUs, each of which gets a worker of its own."""
+    names = tuple(name.strip() for name in text.split(","))
+    alone, several = r"auto|cpu|mps|cuda(:\d+)?", r"cuda:\d+"
+    allowed = alone if len(names) == 1 else several
+    if len(set(names)) < len(names) or not all(re.fullmatch(allowed, name) for name in names):
         raise ValueError(text)
-    return text
+    return names
 
 
 def _repo_id(text: str) -> str:
@@ -183,6 +214,18 @@ def _positive(text: str) -> float:
     if not 0 < number < float("inf"):
         raise ValueError(text)
     return number
+
+
+def _count(text: str) -> int:
+    if not re.fullmatch(r"\d{1,4}", text) or int(text) == 0:
+        raise ValueError(text)
+    return int(text)
+
+
+def _port(text: str) -> int:
+    if not re.fullmatch(r"\d{1,5}", text) or not 1 <= int(text) <= 65535:
+        raise ValueError(text)
+    return int(text)
 
 
 def _snowflake(text: str) -> int:

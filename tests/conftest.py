@@ -155,13 +155,13 @@ async def _working(app: Application, env: simcord.Env) -> AsyncIterator[asyncio.
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
     """Settings with the tiny models and a data folder of the test's own."""
-    return Settings(flux_models="tiny", data_dir=tmp_path / "data", device="cpu")
+    return Settings(flux_models="tiny", data_dir=tmp_path / "data", device=("cpu",))
 
 
 @pytest.fixture(scope="session")
 async def executor() -> AsyncIterator[LocalExecutor]:
     """One worker process with the tiny models, shared by all tests."""
-    options = worker_options(Settings(flux_models="tiny", device="cpu", log_level="WARNING"))
+    options = worker_options(Settings(flux_models="tiny", device=("cpu",), log_level="WARNING"))
     async with LocalExecutor([options]) as executor:
         yield executor
 

@@ -32,6 +32,13 @@ def test_values_are_read_and_converted() -> None:
             "DEV_GUILD_ID": "123456789012345678",
             "ALLOWED_SERVERS": "123456789012345678, 223456789012345678",
             "DIRECT_MESSAGES": "off",
+            "SHARD_COUNT": "4",
+            "EXECUTOR": "Ray",
+            "RAY_ADDRESS": "ray://head:10001",
+            "RAY_MIN_REPLICAS": "2",
+            "RAY_MAX_REPLICAS": "8",
+            "METRICS_PORT": "9464",
+            "METRICS_HOST": "0.0.0.0",
             "LOG_LEVEL": "debug",
         },
         NOWHERE,
@@ -39,7 +46,7 @@ def test_values_are_read_and_converted() -> None:
     assert settings == Settings(
         flux_models="tiny",
         segmenter="CIDAS/clipseg-rd16",
-        device="cuda:1",
+        device=("cuda:1",),
         gpu_memory_gb=15.5,
         quantization="None",
         data_dir=Path("/srv/flux"),
@@ -48,6 +55,13 @@ def test_values_are_read_and_converted() -> None:
         dev_guild_id=123456789012345678,
         allowed_servers=frozenset({123456789012345678, 223456789012345678}),
         direct_messages="off",
+        shard_count=4,
+        executor="ray",
+        ray_address="ray://head:10001",
+        ray_min_replicas=2,
+        ray_max_replicas=8,
+        metrics_port=9464,
+        metrics_host="0.0.0.0",
         log_level="DEBUG",
     )
 
@@ -69,6 +83,14 @@ def test_an_empty_value_is_no_value() -> None:
         ("FLUX_MODELS", "large"),
         ("SEGMENTER", "off"),
         ("DEVICE", "gpu"),
+        ("DEVICE", "cuda:0,cuda:0"),
+        ("DEVICE", "cuda:0,cpu"),
+        ("DEVICE", "cuda:0,"),
+        ("SHARD_COUNT", "0"),
+        ("RAY_MIN_REPLICAS", "-1"),
+        ("RAY_MAX_REPLICAS", "many"),
+        ("METRICS_PORT", "0"),
+        ("METRICS_PORT", "70000"),
         ("GPU_MEMORY_GB", "much"),
         ("GPU_MEMORY_GB", "-1"),
         ("HOST_MEMORY_GB", "nan"),
@@ -91,6 +113,15 @@ def test_a_wrong_value_is_named_with_what_is_allowed(name: str, value: str) -> N
     sentence = str(caught.value)
     assert sentence.startswith(f"{name} is `{value}`. Allowed: ")
     assert "\n" not in sentence
+
+
+def test_several_gpus_are_named_with_commas() -> None:
+    assert load_settings({"DEVICE": "cuda:0, cuda:2"}, NOWHERE).device == ("cuda:0", "cuda:2")
+
+
+def test_at_most_fewer_replicas_than_at_least_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match=r"^RAY_MAX_REPLICAS is `2`\. .* which is 3,"):
+        load_settings({"RAY_MIN_REPLICAS": "3", "RAY_MAX_REPLICAS": "2"}, NOWHERE)
 
 
 def test_a_classifier_is_a_repository_or_a_folder_and_has_labels(tmp_path: Path) -> None:

@@ -21,9 +21,14 @@ TORCH_FOR_CUDA = "install the PyTorch for this driver's CUDA (pytorch.org), or u
 
 
 async def check_device(settings: Settings) -> list[Finding]:
-    """Look at the device that the settings choose."""
+    """Look at each device that the settings choose, one after the other."""
     driver = await _driver()
-    answer = await _ask(settings)
+    looks = [await _look_at(device, settings, driver) for device in settings.device]
+    return [finding for findings in looks for finding in findings]
+
+
+async def _look_at(device: str, settings: Settings, driver: str | None) -> list[Finding]:
+    answer = await _ask(device, settings)
     if isinstance(answer, Finding):
         return [answer]
     if "error" in answer:
@@ -47,7 +52,7 @@ def judge(facts: DeviceFacts, settings: Settings, driver: str | None) -> list[Fi
 
 def _without_cuda(facts: DeviceFacts, settings: Settings, driver: str | None) -> Finding:
     found = f"{facts.name}, {format_bytes(facts.total)} of memory, torch {facts.torch}"
-    if driver is not None and settings.device == "auto":
+    if driver is not None and settings.device == ("auto",):
         there = f"there is an NVIDIA GPU with driver {driver}, which torch {facts.torch} cannot use"
         return fault("device", there, TORCH_FOR_CUDA)
     if facts.type == "cpu" and settings.flux_models != "tiny":
@@ -99,9 +104,9 @@ def _kernels(facts: DeviceFacts, settings: Settings) -> Finding:
     )
 
 
-async def _ask(settings: Settings) -> dict[str, Any] | Finding:
+async def _ask(device: str, settings: Settings) -> dict[str, Any] | Finding:
     """Return what the process that looks at the device says, or why it says nothing."""
-    arguments = ["-m", "bot.inference.checkup", settings.device]
+    arguments = ["-m", "bot.inference.checkup", device]
     if settings.gpu_memory_gb is not None:
         arguments.append(str(settings.gpu_memory_gb))
     code, output, errors = await _run(SECONDS, sys.executable, *arguments)

@@ -24,14 +24,16 @@ _LENGTH = struct.Struct(">I")
 class WorkerOptions:
     """What a worker needs to know of the settings; memory in gigabytes, None for what there is.
 
-    In `store_folder` quantised weights are kept for the next start, in `kernel_folder` what is
-    compiled for the GPU. `classifier` finds the pictures that bear one of its labels.
+    Host memory is that of `host_share` workers together. In `store_folder` quantised weights are
+    kept for the next start, in `kernel_folder` what is compiled for the GPU. `classifier` finds the
+    pictures that bear one of its labels.
     """
 
     family: FamilyName
     device: str = "auto"
     gpu_memory_gb: float | None = None
     host_memory_gb: float | None = None
+    host_share: int = 1
     depth_model: str = DEPTH_REPO
     segmenter: str = SEGMENTER_REPO
     store_folder: Path | None = None

@@ -145,7 +145,7 @@ def build_pipelines(
         device=device,
         dtype=choose_dtype(device),
         device_budget=device_budget(device, options.gpu_memory_gb),
-        host_budget=host_budget(options.host_memory_gb),
+        host_budget=host_budget(options.host_memory_gb) // options.host_share,
         token=options.hf_token,
         store_folder=options.store_folder,
         int8_kernel=options.int8_kernel,

@@ -37,14 +37,14 @@ def of(facts: DeviceFacts, settings: Settings = FULL, driver: str | None = None)
 
 
 async def test_this_machine_has_a_device_for_the_tiny_models() -> None:
-    findings = await check_device(Settings(flux_models="tiny", device="cpu"))
+    findings = await check_device(Settings(flux_models="tiny", device=("cpu",)))
     assert [each.state for each in findings] == ["ok", "ok"]
     assert findings[0].found.startswith("CPU, ")
 
 
 @pytest.mark.skipif(shutil.which("nvidia-smi") is not None, reason="there is a driver")
 async def test_a_device_that_is_not_there_is_a_fault() -> None:
-    (finding,) = await check_device(Settings(flux_models="tiny", device="cuda:63"))
+    (finding,) = await check_device(Settings(flux_models="tiny", device=("cuda:63",)))
     assert finding.state == "fault"
     assert finding.found.startswith("DEVICE is cuda:63, but PyTorch finds no such device")
     assert finding.mend == "set DEVICE=auto"
@@ -60,7 +60,7 @@ async def test_a_pytorch_that_finds_no_gpu_beside_a_driver_is_the_fault(
     tool.write_text("#!/bin/sh\necho 470.1\n")
     tool.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
-    (finding,) = await check_device(Settings(flux_models="tiny", device="cuda:63"))
+    (finding,) = await check_device(Settings(flux_models="tiny", device=("cuda:63",)))
     assert finding.mend.startswith("install the PyTorch for this driver's CUDA")
 
 
