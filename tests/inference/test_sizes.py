@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
-from bot.inference.sizes import GB, fits
+from bot.inference.sizes import GB, SIZES, fits
+from bot.inference.tools import TOOLS
 
 MARGIN = 2 * 2**30
+PAGE = Path(__file__).parents[2] / "docs" / "sizing.md"
+ROWS = re.findall(
+    r"^\| (\d+) GB \| [^|]+ \| ([^|]+) \| ([^|]+) \| (\d) \|$",
+    PAGE.read_text("utf-8"),
+    re.MULTILINE,
+)
+SEEN = 0.97
+"""The share of a card's memory that programs see of it."""
 
 
 def said(gigabytes: float) -> list[str]:
@@ -36,3 +48,16 @@ def test_a_budget_that_is_set_goes_before_what_the_gpu_has() -> None:
     total = 80 * GB
     assert [fit.sizes for fit in fits(total, 12 * GB)] == [None, None]
     assert [fit.together for fit in fits(total, 13 * GB)] == [False, False]
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row[0]} GB")
+def test_the_page_for_operators_says_what_fits(row: tuple[str, str, str, str]) -> None:
+    memory, *by_quantization, models = row
+    total = int(SEEN * int(memory) * 2**30)
+    budget = total - MARGIN
+    found = [str(fit).partition(": ")[2].removeprefix("all tools, ") for fit in fits(total, budget)]
+    assert [each.partition(" (")[0] for each in found] == by_quantization
+    sizes = SIZES["8-bit"]
+    transformers = len({tool.transformer_repo_id for tool in TOOLS.values()})
+    more = max(-1, (budget - sizes.together) // sizes.transformer)
+    assert min(transformers, more + 1) == int(models)
