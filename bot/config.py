@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Literal, TypeVar, cast
+from typing import Any, Literal
 
 from dotenv import dotenv_values
 from dotenv.parser import parse_stream
@@ -15,47 +14,208 @@ from dotenv.parser import parse_stream
 from bot.errors import ConfigurationError
 from bot.inference.tools import DEPTH_REPO, FAMILIES, SEGMENTER_REPO, UNSAFE_LABELS, FamilyName
 from bot.inference.types import INT8_KERNELS, QUANTIZATIONS, Int8Kernel, Quantization
-
-T = TypeVar("T")
+from bot.variables import (
+    Variable,
+    choice,
+    count,
+    devices,
+    names,
+    port,
+    positive,
+    ray_address,
+    repo_id,
+    repo_id_or_folder,
+    snowflake,
+    snowflakes,
+    variable,
+)
 
 LeaversRule = Literal["keep", "purge"]
+Switch = Literal["on", "off"]
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+
+GIGABYTES = "a number of gigabytes above 0"
+SECONDS = "a number of seconds above 0"
+WHOLE = "a whole number above 0"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Settings:
     """Every variable of the environment that the bot reads, under its name there in lower case."""
 
-    discord_token: str | None = field(default=None, repr=False)
-    flux_models: FamilyName = "flux"
-    depth_model: str = DEPTH_REPO
-    segmenter: str = SEGMENTER_REPO
-    hf_token: str | None = field(default=None, repr=False)
-    device: tuple[str, ...] = ("auto",)
-    gpu_memory_gb: float | None = None
-    host_memory_gb: float | None = None
-    quantization: Quantization = "8-bit"
-    int8_kernel: Int8Kernel = "auto"
-    data_dir: Path = Path("data")
-    data_limit_gb: float | None = None
-    leavers: LeaversRule = "keep"
-    dev_guild_id: int | None = None
-    allowed_servers: frozenset[int] = frozenset()
-    direct_messages: Literal["on", "off"] = "on"
-    shard_count: int | None = None
-    executor: Literal["local", "ray"] = "local"
-    ray_address: str | None = None
-    ray_min_replicas: int = 1
-    ray_max_replicas: int | None = None
-    preview: Literal["on", "off"] = "on"
-    classifier: str | None = None
-    classifier_labels: tuple[str, ...] = UNSAFE_LABELS
-    step_timeout_s: float = 300.0
-    shutdown_grace_s: float = 20.0
-    metrics_port: int | None = None
-    metrics_host: str = "127.0.0.1"
-    log_level: str = "INFO"
-    log_format: Literal["text", "json"] = "text"
+    discord_token: str | None = variable(
+        None,
+        str,
+        "a token",
+        "The token of your application, from its page Bot in Discord's developer portal",
+        secret=True,
+    )
+    flux_models: FamilyName = choice(
+        "flux",
+        tuple(FAMILIES),
+        "Which weights: flux are the real ones from the Hugging Face hub, tiny those built in,"
+        " which need no download",
+    )
+    depth_model: str = variable(
+        DEPTH_REPO,
+        repo_id,
+        f"the id of a repository, as {DEPTH_REPO}",
+        "What tells near from far for /depth: a repository with a Depth Anything model (flux only)",
+    )
+    segmenter: str = variable(
+        SEGMENTER_REPO,
+        repo_id,
+        f"the id of a repository, as {SEGMENTER_REPO}",
+        "What finds in a picture what the words in /fill's area name: a repository with a CLIPSeg"
+        " model (flux only); it runs on the CPU, and takes 1.1 GB of memory until it was not used"
+        " for five minutes",
+    )
+    hf_token: str | None = variable(
+        None,
+        str,
+        "a token",
+        "A Hugging Face token that has accepted the licences of the gated dev models",
+        secret=True,
+    )
+    device: tuple[str, ...] = variable(
+        ("auto",),
+        devices,
+        "auto, cuda, cuda:0 and so on, mps, cpu; or several GPUs, as cuda:0,cuda:1",
+        "What the models run on; several GPUs of this machine each make pictures of their own",
+    )
+    gpu_memory_gb: float | None = variable(
+        None,
+        positive,
+        f"{GIGABYTES}, or empty for what the GPU has, less room for the pictures",
+        "Weights to keep on each GPU",
+    )
+    host_memory_gb: float | None = variable(
+        None,
+        positive,
+        f"{GIGABYTES}, or empty for three quarters of what the machine has",
+        "Weights to keep in host memory while others are on the GPU",
+    )
+    quantization: Quantization = choice(
+        "8-bit", QUANTIZATIONS, "How weights are kept where a command does not say"
+    )
+    int8_kernel: Int8Kernel = choice(
+        "auto",
+        INT8_KERNELS,
+        "How models at 8 bits compute: with auto in 8 bits on NVIDIA GPUs from 2020 on, with quanto"
+        " in 16 bits, as optimum-quanto does, at half the speed; fused is as auto, with a warning"
+        " where that cannot be",
+    )
+    data_dir: Path = variable(
+        Path("data"),
+        Path,
+        "a folder",
+        "Where the database, the pictures, the weights at 8 bits (12 GB for each model) and what is"
+        " compiled for the GPU are kept",
+    )
+    data_limit_gb: float | None = variable(
+        None,
+        positive,
+        f"{GIGABYTES}, or empty for no limit",
+        "Pictures and attached images to keep in DATA_DIR, of which the oldest go",
+    )
+    leavers: LeaversRule = choice(
+        "keep",
+        ("keep", "purge"),
+        "Whether the data of members who left a server is deleted 30 days later",
+    )
+    dev_guild_id: int | None = variable(
+        None,
+        snowflake,
+        "the id of a server, digits alone, or empty for all servers",
+        "The one server to give commands to, which takes effect at once; for all it takes Discord a"
+        " while",
+    )
+    allowed_servers: frozenset[int] = variable(
+        frozenset(),
+        snowflakes,
+        "ids of servers with commas between them, or empty for all that it was invited to",
+        "The servers that the bot serves",
+    )
+    direct_messages: Switch = choice(
+        "on", ("on", "off"), "Whether members may also ask for pictures in direct messages"
+    )
+    shard_count: int | None = variable(
+        None,
+        count,
+        f"{WHOLE}, or empty for as many as Discord recommends",
+        "Connections to Discord (shards) that share its servers; below 1,000 servers it recommends"
+        " one",
+    )
+    executor: Literal["local", "ray"] = choice(
+        "local",
+        ("local", "ray"),
+        "What makes the pictures: local is a worker process on this machine for each DEVICE, ray"
+        " are replicas on a Ray cluster, with a GPU each",
+    )
+    ray_address: str | None = variable(
+        None,
+        ray_address,
+        "auto or host:port of a cluster that this machine is a node of, as head:6379, or empty for"
+        " a Ray that is started on this machine",
+        "The Ray cluster; ray:// is not for this, since Ray's client passes no streams on",
+    )
+    ray_min_replicas: int = variable(
+        1, count, WHOLE, "Replicas on the Ray cluster while few pictures wait"
+    )
+    ray_max_replicas: int | None = variable(
+        None,
+        count,
+        f"{WHOLE}, or empty for one for each GPU",
+        "Replicas on the Ray cluster while many pictures wait",
+    )
+    preview: Switch = choice(
+        "on", ("on", "off"), "Whether small pictures show what is being painted, while it is"
+    )
+    classifier: str | None = variable(
+        None,
+        repo_id_or_folder,
+        "the id of a repository, as Falconsai/nsfw_image_detection, or a folder that is there, or"
+        " empty for none",
+        "What looks at pictures before they are shown, on servers that ask for it, which get none"
+        " without it: a model for image classification",
+    )
+    classifier_labels: tuple[str, ...] = variable(
+        UNSAFE_LABELS,
+        names,
+        "names with commas between them",
+        "What the classifier calls pictures that are not for everyone",
+    )
+    step_timeout_s: float = variable(
+        300.0,
+        positive,
+        SECONDS,
+        "Without a word of a picture that is being painted for so long, the worker is ended and"
+        " started again; downloads do not count",
+    )
+    shutdown_grace_s: float = variable(
+        20.0,
+        positive,
+        SECONDS,
+        "How long a picture may go on when the bot is stopped; what is not done goes on at the next"
+        " start",
+    )
+    metrics_port: int | None = variable(
+        None,
+        port,
+        "a number from 1 to 65535, or empty for none",
+        "The port of /metrics for Prometheus, /healthz and /readyz",
+    )
+    metrics_host: str = variable(
+        "127.0.0.1",
+        str,
+        "the address of this machine",
+        "The address that METRICS_PORT is at; 0.0.0.0 lets other machines in, who need not say who"
+        " they are",
+    )
+    log_level: str = choice("INFO", LOG_LEVELS, "The least that is logged")
+    log_format: Literal["text", "json"] = choice(
+        "text", ("text", "json"), "Lines for people, or JSON for machines"
+    )
 
     def __post_init__(self) -> None:
         if self.ray_max_replicas is not None and self.ray_max_replicas < self.ray_min_replicas:
@@ -65,6 +225,11 @@ class Settings:
                 f"a number from RAY_MIN_REPLICAS, which is {self.ray_min_replicas}, or empty for as"
                 " many as the cluster has GPUs",
             )
+
+    @property
+    def secrets(self) -> list[str]:
+        """What must not be shown, of that which is set."""
+        return [value for name in SECRETS if (value := getattr(self, name))]
 
     def require_token(self) -> str:
         """Return DISCORD_TOKEN; raise ConfigurationError without one."""
@@ -78,6 +243,15 @@ class Settings:
         return self.discord_token
 
 
+SECRETS = tuple(each.name for each in fields(Settings) if not each.repr)
+
+
+def variables() -> Iterator[tuple[str, Any, Variable]]:
+    """Yield each variable, with its default and what is told of it."""
+    for each in fields(Settings):
+        yield each.name.upper(), each.default, each.metadata["variable"]
+
+
 def load_settings(
     environment: Mapping[str, str] = os.environ, env_file: Path = Path(".env")
 ) -> Settings:
@@ -86,74 +260,16 @@ def load_settings(
     Raise ConfigurationError, which names the variable, for the first value that is not allowed.
     """
     values = _read_env_file(env_file) | dict(environment)
-
-    def read(name: str, parse: Callable[[str], T], allowed: str, default: T) -> T:
+    given: dict[str, Any] = {}
+    for name, _default, told in variables():
         text = values.get(name, "").strip()
         if not text:
-            return default
+            continue
         try:
-            return parse(text)
+            given[name.lower()] = told.parse(text)
         except ValueError:
-            raise ConfigurationError(name, f"is `{text}`", allowed) from None
-
-    def choice(name: str, allowed: tuple[str, ...], default: str) -> str:
-        return read(name, _one_of(allowed), ", ".join(allowed), default)
-
-    size = "a number of gigabytes above 0, or empty for what the machine has"
-    seconds = "a number of seconds above 0"
-    number = "a whole number above 0"
-    return Settings(
-        discord_token=read("DISCORD_TOKEN", str, "a token", None),
-        flux_models=cast(FamilyName, choice("FLUX_MODELS", tuple(FAMILIES), "flux")),
-        depth_model=read(
-            "DEPTH_MODEL", _repo_id, f"the id of a repository, as {DEPTH_REPO}", DEPTH_REPO
-        ),
-        segmenter=read(
-            "SEGMENTER", _repo_id, f"the id of a repository, as {SEGMENTER_REPO}", SEGMENTER_REPO
-        ),
-        hf_token=read("HF_TOKEN", str, "a token", None),
-        device=read(
-            "DEVICE",
-            _devices,
-            "auto, cuda, cuda:0 and so on, mps, cpu; or several GPUs, as cuda:0,cuda:1",
-            ("auto",),
-        ),
-        gpu_memory_gb=read("GPU_MEMORY_GB", _positive, size, None),
-        host_memory_gb=read("HOST_MEMORY_GB", _positive, size, None),
-        quantization=cast(Quantization, choice("QUANTIZATION", QUANTIZATIONS, "8-bit")),
-        int8_kernel=cast(Int8Kernel, choice("INT8_KERNEL", INT8_KERNELS, "auto")),
-        data_dir=read("DATA_DIR", Path, "a folder", Path("data")),
-        data_limit_gb=read(
-            "DATA_LIMIT_GB", _positive, "a number of gigabytes above 0, or empty for no limit", None
-        ),
-        leavers=cast(LeaversRule, choice("LEAVERS", ("keep", "purge"), "keep")),
-        allowed_servers=read(
-            "ALLOWED_SERVERS", _snowflakes, "ids of servers with commas between them", frozenset()
-        ),
-        direct_messages=cast(Literal["on", "off"], choice("DIRECT_MESSAGES", ("on", "off"), "on")),
-        dev_guild_id=read("DEV_GUILD_ID", _snowflake, "the id of a server, digits alone", None),
-        shard_count=read("SHARD_COUNT", _count, number, None),
-        executor=cast(Literal["local", "ray"], choice("EXECUTOR", ("local", "ray"), "local")),
-        ray_address=read("RAY_ADDRESS", str, "the address of a Ray cluster", None),
-        ray_min_replicas=read("RAY_MIN_REPLICAS", _count, number, 1),
-        ray_max_replicas=read("RAY_MAX_REPLICAS", _count, number, None),
-        preview=cast(Literal["on", "off"], choice("PREVIEW", ("on", "off"), "on")),
-        classifier=read(
-            "CLASSIFIER",
-            _repo_id_or_folder,
-            "the id of a repository, as Falconsai/nsfw_image_detection, or a folder that is there",
-            None,
-        ),
-        classifier_labels=read(
-            "CLASSIFIER_LABELS", _names, "names with commas between them", UNSAFE_LABELS
-        ),
-        step_timeout_s=read("STEP_TIMEOUT_S", _positive, seconds, 300.0),
-        shutdown_grace_s=read("SHUTDOWN_GRACE_S", _positive, seconds, 20.0),
-        metrics_port=read("METRICS_PORT", _port, "a number from 1 to 65535, or empty", None),
-        metrics_host=read("METRICS_HOST", str, "the address of this machine", "127.0.0.1"),
-        log_level=choice("LOG_LEVEL", LOG_LEVELS, "INFO"),
-        log_format=cast(Literal["text", "json"], choice("LOG_FORMAT", ("text", "json"), "text")),
-    )
+            raise ConfigurationError(name, f"is `{text}`", told.allowed) from None
+    return Settings(**given)
 
 
 def _read_env_file(path: Path) -> dict[str, str]:
@@ -170,69 +286,3 @@ def _read_env_file(path: Path) -> dict[str, str]:
             name, f"has a fault in line {broken.original.line}", "lines of the form NAME=value"
         )
     return {key: value for key, value in dotenv_values(path).items() if value is not None}
-
-
-def _one_of(allowed: tuple[str, ...]) -> Callable[[str], str]:
-    def parse(text: str) -> str:
-        for value in allowed:
-            if text.lower() == value.lower():
-                return value
-        raise ValueError(text)
-
-    return parse
-
-
-def _devices(text: str) -> tuple[str, ...]:
-    """Read one device, or several GPUs, each of which gets a worker of its own."""
-    names = tuple(name.strip() for name in text.split(","))
-    alone, several = r"auto|cpu|mps|cuda(:\d+)?", r"cuda:\d+"
-    allowed = alone if len(names) == 1 else several
-    if len(set(names)) < len(names) or not all(re.fullmatch(allowed, name) for name in names):
-        raise ValueError(text)
-    return names
-
-
-def _repo_id(text: str) -> str:
-    if not re.fullmatch(r"[\w.-]+/[\w.-]+", text):
-        raise ValueError(text)
-    return text
-
-
-def _repo_id_or_folder(text: str) -> str:
-    return text if Path(text).is_dir() else _repo_id(text)
-
-
-def _names(text: str) -> tuple[str, ...]:
-    names = tuple(name.strip() for name in text.split(",") if name.strip())
-    if not names:
-        raise ValueError(text)
-    return names
-
-
-def _positive(text: str) -> float:
-    number = float(text)
-    if not 0 < number < float("inf"):
-        raise ValueError(text)
-    return number
-
-
-def _count(text: str) -> int:
-    if not re.fullmatch(r"\d{1,4}", text) or int(text) == 0:
-        raise ValueError(text)
-    return int(text)
-
-
-def _port(text: str) -> int:
-    if not re.fullmatch(r"\d{1,5}", text) or not 1 <= int(text) <= 65535:
-        raise ValueError(text)
-    return int(text)
-
-
-def _snowflake(text: str) -> int:
-    if not re.fullmatch(r"\d{15,20}", text):
-        raise ValueError(text)
-    return int(text)
-
-
-def _snowflakes(text: str) -> frozenset[int]:
-    return frozenset(_snowflake(each.strip()) for each in text.split(","))

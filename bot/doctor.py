@@ -11,7 +11,7 @@ from bot.checks.database import check_database
 from bot.checks.device import check_device
 from bot.checks.discord_side import check_discord
 from bot.checks.disk import check_disk
-from bot.checks.environment import ENV_FILE, check_environment, secrets
+from bot.checks.environment import ENV_FILE, check_environment
 from bot.checks.finding import Finding, unchecked
 from bot.checks.hub import check_hub
 from bot.checks.installation import check_packages, check_python
@@ -31,7 +31,7 @@ async def examine(env_file: Path = ENV_FILE) -> AsyncIterator[Finding]:
     if settings is None:
         yield unchecked("all else", "this takes settings that can be read")
         return
-    hidden = secrets(settings)
+    hidden = settings.secrets
     tasks = [
         asyncio.create_task(_carried_out(name, check)) for name, check in _checks(settings).items()
     ]

@@ -15,6 +15,7 @@ import discord
 
 from bot.config import LeaversRule
 from bot.departures import THE_BOT, Departure
+from bot.ladder import FAULTS
 from bot.membership import is_member
 from bot.settings import DAY
 from bot.storage import Storage
@@ -58,12 +59,26 @@ class Leavers:
 
     async def compare(self) -> None:
         """Note the servers with data that the bot is not in, for it may have been offline."""
-        present = {guild.id for guild in self._client.guilds}
+        present = await self._servers()
+        if present is None:
+            return
         for guild_id in await self._storage.archive.guild_ids():
             if guild_id in present:
                 await self._storage.departures.clear(guild_id, THE_BOT)
             else:
                 await self._storage.departures.note(guild_id, THE_BOT, self._clock())
+
+    async def _servers(self) -> set[int] | None:
+        """Return the servers that the bot is in, None where Discord does not say.
+
+        It is asked: the client still knows those that it was removed from while it was offline.
+        """
+        try:
+            guilds = self._client.fetch_guilds(limit=None, with_counts=False)
+            return {guild.id async for guild in guilds}
+        except FAULTS as error:
+            _log.info("which servers the bot is in is not known: %s", error)
+            return None
 
     async def _look(self) -> None:
         """Ask for the members whose turn it is: the date tells where the last day stopped."""
@@ -91,14 +106,17 @@ class Leavers:
         if last >= due:
             return  # the clock was wrong when the departure was noted
         if is_bot:
-            is_there: bool | None = self._client.get_guild(guild_id) is not None
+            present = await self._servers()
+            is_there = None if present is None else guild_id in present
         else:
             is_there = await is_member(self._client, guild_id, user_id)
+        if is_there is None:
+            return  # Discord does not say
         if is_there:
             await self._storage.departures.clear(guild_id, user_id)
         elif is_bot:
             _log.info("server %d: its data is deleted, %d days after", guild_id, GRACE // DAY)
             await self._storage.purge_guild(guild_id)
-        elif is_there is not None:
+        else:
             _log.info("server %d: the data of a member who left is deleted", guild_id)
             await self._storage.disposal.delete_member(user_id, guild_id)

@@ -10,6 +10,7 @@ import pytest
 
 from bot.config import Settings, load_settings
 from bot.errors import ConfigurationError
+from tools import environment
 
 NOWHERE = Path("does-not-exist.env")
 
@@ -34,7 +35,7 @@ def test_values_are_read_and_converted() -> None:
             "DIRECT_MESSAGES": "off",
             "SHARD_COUNT": "4",
             "EXECUTOR": "Ray",
-            "RAY_ADDRESS": "ray://head:10001",
+            "RAY_ADDRESS": "head:6379",
             "RAY_MIN_REPLICAS": "2",
             "RAY_MAX_REPLICAS": "8",
             "METRICS_PORT": "9464",
@@ -57,7 +58,7 @@ def test_values_are_read_and_converted() -> None:
         direct_messages="off",
         shard_count=4,
         executor="ray",
-        ray_address="ray://head:10001",
+        ray_address="head:6379",
         ray_min_replicas=2,
         ray_max_replicas=8,
         metrics_port=9464,
@@ -100,6 +101,7 @@ def test_an_empty_value_is_no_value() -> None:
         ("QUANTIZATION", "4-bit"),
         ("DEV_GUILD_ID", "my server"),
         ("EXECUTOR", "cloud"),
+        ("RAY_ADDRESS", "ray://head:10001"),
         ("LOG_LEVEL", "loud"),
         ("LOG_FORMAT", "xml"),
         ("CLASSIFIER", "/not/a/folder"),
@@ -152,8 +154,29 @@ def test_an_env_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
         load_settings({}, file)
 
 
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [(environment.EXAMPLE, environment.example()), (environment.PAGE, environment.page())],
+    ids=["example", "page"],
+)
+def test_what_is_said_of_the_variables_is_what_they_are(path: Path, text: str) -> None:
+    assert path.read_text(encoding="utf-8") == text, "python -m tools.environment"
+
+
 def test_the_example_names_every_variable_and_is_itself_valid() -> None:
-    example = Path(__file__).parents[1] / ".env.example"
-    named = set(re.findall(r"^([A-Z0-9_]+)=", example.read_text(), re.MULTILINE))
-    assert named == {field.name.upper() for field in fields(Settings)}
+    example = environment.EXAMPLE
+    named = re.findall(r"^([A-Z0-9_]+)=", example.read_text(), re.MULTILINE)
+    assert named == [field.name.upper() for field in fields(Settings)]
     assert load_settings({}, example) == Settings()
+
+
+def test_the_page_has_a_row_for_every_variable() -> None:
+    rows = re.findall(r"^\| `([A-Z0-9_]+)` \|(.+)\|(.+)\|(.+)\|$", environment.page(), re.MULTILINE)
+    assert [name for name, *_ in rows] == [field.name.upper() for field in fields(Settings)]
+    assert all(cell.strip() for row in rows for cell in row)
+
+
+def test_tokens_are_not_shown_with_the_settings() -> None:
+    settings = load_settings({"DISCORD_TOKEN": "secret-1", "HF_TOKEN": "secret-2"}, NOWHERE)
+    assert "secret" not in repr(settings)
+    assert settings.secrets == ["secret-1", "secret-2"]

@@ -11,6 +11,7 @@ import pytest
 from bot import leavers
 from bot.config import LeaversRule, Settings
 from bot.departures import THE_BOT, Departure
+from bot.inference.previews import MaskPreviews
 from bot.leavers import GRACE, Leavers
 from bot.storage import Storage
 from tests.conftest import Scene, open_scene
@@ -26,8 +27,8 @@ def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-async def scene(settings: Settings) -> AsyncIterator[Scene]:
-    async with open_scene(settings, HeldExecutor()) as scene:
+async def scene(settings: Settings, previews: MaskPreviews) -> AsyncIterator[Scene]:
+    async with open_scene(settings, HeldExecutor(), previews=previews) as scene:
         await has_begun(scene.app.jobs)
         yield scene
 
@@ -114,6 +115,33 @@ async def test_what_discord_does_not_say_is_no_departure(scene: Scene) -> None:
     scene.env.inject_error("GET", "/guilds/*/members/*", status=500, times=None)
     await watcher(scene, "purge", Calendar()).sweep()
     assert await noted(scene) == []
+
+
+async def test_a_server_that_discord_does_not_tell_of_is_neither_noted_nor_deleted(
+    scene: Scene,
+) -> None:
+    storage, calendar = scene.app.storage, Calendar()
+    job = await job_of(scene, scene.alice.id, AWAY)
+    watch = watcher(scene, "keep", calendar)
+    scene.env.inject_error("GET", "/users/@me/guilds", status=500, times=None)
+    await watch.compare()
+    assert await noted(scene) == []
+    await storage.departures.note(AWAY, THE_BOT, 0.0)
+    await watch.sweep()
+    assert await jobs_left(storage) == [job]
+
+
+async def test_a_server_that_the_client_still_knows_is_noted_if_the_bot_is_not_in_it(
+    scene: Scene,
+) -> None:
+    guild = scene.env.create_guild()
+    await scene.env.settle()
+    await job_of(scene, scene.alice.id, guild.id)
+    # as while the bot is offline: nothing tells it
+    del scene.env.backend.guilds[guild.id]
+    assert scene.app.client.get_guild(guild.id) is not None
+    await watcher(scene, "keep", Calendar()).compare()
+    assert await noted(scene) == [(guild.id, THE_BOT)]
 
 
 async def test_each_day_asks_for_the_next_members(

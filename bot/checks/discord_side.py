@@ -13,6 +13,7 @@ import aiohttp
 import discord
 
 from bot.checks.finding import Finding, fault, ok, unchecked, warning
+from bot.checks.gateway import check_gateway
 from bot.checks.servers import check_servers
 from bot.client import INTENTS
 from bot.cogs._visit import NEEDED
@@ -52,6 +53,7 @@ async def check_discord(settings: Settings) -> list[Finding]:
         findings = await _check_login(client, token)
         if client.application is not None:
             findings += [check_application(client.application, settings), _invite(client)]
+            findings.append(await check_gateway(client, settings))
             findings += await check_servers(client, settings)
         else:
             findings.append(unchecked("servers", "Discord has not let the bot in"))

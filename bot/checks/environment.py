@@ -15,11 +15,10 @@ from pathlib import Path
 from dotenv import dotenv_values
 
 from bot.checks.finding import Finding, fault, ok, warning
-from bot.config import Settings, load_settings
+from bot.config import SECRETS, Settings, load_settings
 from bot.errors import ConfigurationError
 
 ENV_FILE = Path(".env")
-SECRETS = ("discord_token", "hf_token")
 
 KNOWN = frozenset(each.name.upper() for each in fields(Settings))
 
@@ -35,11 +34,6 @@ def check_environment(env_file: Path = ENV_FILE) -> tuple[Settings | None, list[
         return settings, [ok("settings", f"from the environment alone, there is no {env_file}")]
     findings = [*_strange_names(env_file), *_readers(env_file)]
     return settings, findings or [ok("settings", f"{env_file} and the environment")]
-
-
-def secrets(settings: Settings) -> list[str]:
-    """Return what must not be shown."""
-    return [value for name in SECRETS if (value := getattr(settings, name))]
 
 
 def _strange_names(env_file: Path) -> list[Finding]:

@@ -28,8 +28,8 @@ class Departures(commands.Cog):
         await self._bot.storage.departures.clear(guild.id, THE_BOT)
 
     @commands.Cog.listener()
-    async def on_ready(self) -> None:
-        """Look for what has happened meanwhile."""
+    async def on_shard_ready(self, shard_id: int) -> None:
+        """Look for what has happened meanwhile, at the start and whenever a session was lost."""
         await self._bot.leavers.compare()
 
 

@@ -9,45 +9,19 @@ import time
 from asyncio.subprocess import Process
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import fields
 from pathlib import Path
 from typing import Self
 
 import psutil
 
+from bot.config import Settings
+
 REPOSITORY = Path(__file__).parents[2]
 LAUNCHER = Path(__file__).with_name("launch.py")
 
 # what the bot reads of the environment, so that the operator's own settings stay outside
-SETTINGS = [
-    "DISCORD_TOKEN",
-    "FLUX_MODELS",
-    "SEGMENTER",
-    "HF_TOKEN",
-    "DEVICE",
-    "GPU_MEMORY_GB",
-    "HOST_MEMORY_GB",
-    "QUANTIZATION",
-    "INT8_KERNEL",
-    "DATA_DIR",
-    "DATA_LIMIT_GB",
-    "LEAVERS",
-    "DEV_GUILD_ID",
-    "ALLOWED_SERVERS",
-    "DIRECT_MESSAGES",
-    "SHARD_COUNT",
-    "EXECUTOR",
-    "RAY_ADDRESS",
-    "RAY_MIN_REPLICAS",
-    "RAY_MAX_REPLICAS",
-    "CLASSIFIER",
-    "CLASSIFIER_LABELS",
-    "STEP_TIMEOUT_S",
-    "SHUTDOWN_GRACE_S",
-    "METRICS_PORT",
-    "METRICS_HOST",
-    "LOG_LEVEL",
-    "LOG_FORMAT",
-]
+SETTINGS = {field.name.upper() for field in fields(Settings)}
 
 
 class BotProcess:
