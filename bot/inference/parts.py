@@ -59,6 +59,11 @@ class Key(NamedTuple):
         return f"{self.part} of {self.repo_id}"
 
     @property
+    def label(self) -> str:
+        """What it is called beside a bar, where there is little room."""
+        return f"{self.repo_id.rpartition('/')[2]}/{self.part}"
+
+    @property
     def folder(self) -> str:
         """The folder of the weights in their repository."""
         return "" if self.part in (DEPTH_ESTIMATOR, SEGMENTER) else self.part
@@ -106,7 +111,7 @@ class Parts:
         self.repositories = repositories
         self._device = device
         self._dtype = dtype
-        self._store = store
+        self.store = store
         self._watch = watch
         self._sizes: dict[Key, int] = {}
         self._processors: dict[tuple[str, str], Any] = {}
@@ -122,7 +127,7 @@ class Parts:
         """Return a part on the device, ready for use; raise ModelUnavailable."""
         start = time.perf_counter()
         load = partial(self._load_in_full_precision, key)
-        fetch = partial(self._fetch, key, self._store) if self._store else None
+        fetch = partial(self._fetch, key, self.store) if self.store else None
         loaded = load_quantized(str(key), load, "8-bit" if key.is_quantized else "None", fetch)
         _log.info("%s: loaded in %.1f s", key, time.perf_counter() - start)
         part = replace(
@@ -132,11 +137,11 @@ class Parts:
 
     def stored(self, key: Key) -> Source | None:
         """Return where a part comes from if it is stored at 8 bits, whole and of this revision."""
-        if self._store is None or not key.is_quantized:
+        if self.store is None or not key.is_quantized:
             return None
         source = self._source(key, weights=False)
         try:
-            self._store.check(source)
+            self.store.check(source)
         except NotStored:
             return None
         return source
@@ -145,7 +150,7 @@ class Parts:
         """Return a scheduler of its own for each pipeline: it keeps the state of a run."""
         if repo_id not in self._schedulers:
             self._schedulers[repo_id] = self.repositories.from_pretrained(
-                repo_id, FlowMatchEulerDiscreteScheduler.from_pretrained, subfolder="scheduler"
+                repo_id, FlowMatchEulerDiscreteScheduler.from_pretrained, part="scheduler"
             )
         return FlowMatchEulerDiscreteScheduler.from_config(self._schedulers[repo_id].config)
 
@@ -153,7 +158,7 @@ class Parts:
         """Return a tokenizer, or what prepares images; they hold no weights, and stay."""
         if (repo_id, part) not in self._processors:
             self._processors[repo_id, part] = self.repositories.from_pretrained(
-                repo_id, kind.from_pretrained, subfolder=part
+                repo_id, kind.from_pretrained, part=part
             )
         return self._processors[repo_id, part]
 
@@ -176,7 +181,8 @@ class Parts:
         model: torch.nn.Module = self.repositories.from_pretrained(
             key.repo_id,
             _MODELS[key.part].from_pretrained,
-            subfolder=key.folder,
+            part=key.folder,
+            weights=True,
             torch_dtype=self._dtype,
             use_safetensors=True,
         )
@@ -194,11 +200,15 @@ class Parts:
             _log.info("%s at 8 bits %s: it is quantised now", key, reason)
         source = self._source(key, weights=True)
         module = self._quantize(key, source)
+        self.keep(key, module, source, store)
+        return module
+
+    def keep(self, key: Key, module: torch.nn.Module, source: Source, store: Store) -> None:
+        """Store a part that has been quantised; where that fails, it is in memory all the same."""
         try:
             store.save(source, module)
         except OSError as error:
             _log.warning("%s at 8 bits could not be stored: %s", key, error)
-        return module
 
     def _quantize(self, key: Key, source: Source) -> torch.nn.Module:
         module = skeleton(self._empty(key))
@@ -219,7 +229,7 @@ class Parts:
         kind = _MODELS[key.part]
         from_transformers = issubclass(kind, PreTrainedModel)
         read = kind.config_class.from_pretrained if from_transformers else kind.load_config
-        config = self.repositories.from_pretrained(key.repo_id, read, subfolder=key.folder)
+        config = self.repositories.from_pretrained(key.repo_id, read, part=key.folder)
         with init_empty_weights():
             model: torch.nn.Module = kind(config) if from_transformers else kind.from_config(config)
         if isinstance(model, PreTrainedModel):

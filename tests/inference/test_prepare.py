@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import shutil
+import signal
 import sys
+from asyncio.subprocess import Process
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
+from diffusers import FluxTransformer2DModel
 
 from bot.inference.prepare import delete_originals
 from bot.inference.store import Source
@@ -29,7 +34,7 @@ from bot.inference.tools import FAMILIES
 from bot.inference.worker import build_engine
 
 options = WorkerOptions(family="flux", device="cpu", store_folder=Path(sys.argv[1]))
-size = {"size": "small square", "steps": 1}
+size = {"size": "small square", "steps": 1, "quantization": sys.argv[2]}
 request = text_to_image(FAMILIES["flux"], model="schnell", prompt="a star", seed=1, **size)
 result = build_engine(options)[0].run(request)
 assert result.fallback_reason is None, result.fallback_reason
@@ -38,14 +43,36 @@ print(result.size, result.quantization, result.made_with["revision"])
 
 
 FIND = """
+import sys
+from pathlib import Path
 from PIL import Image
 from bot.inference.protocol import WorkerOptions
 from bot.inference.segmentation import build_segmenter
 
 picture = Image.new("RGB", (128, 128), "white")
 picture.paste("red", (32, 32, 96, 96))
-mask = build_segmenter(WorkerOptions(family="flux")).find(picture, "the red square")
+options = WorkerOptions(family="flux", store_folder=Path(sys.argv[1]))
+mask = build_segmenter(options).find(picture, "the red square")
 print(mask.getpixel((64, 64)), mask.getpixel((16, 16)))
+"""
+
+
+IMPATIENT = """
+import sys
+from bot.__main__ import main
+from bot.inference import downloads
+
+downloads.WAITS = ()
+sys.exit(main(["prepare", "schnell"]))
+"""
+
+KILLED_WHILE_IT_STORES = """
+import os, signal, sys
+from bot.__main__ import main
+from bot.inference import store
+
+store._write_json = lambda file, content: os.kill(os.getpid(), signal.SIGKILL)
+sys.exit(main(["prepare", "schnell"]))
 """
 
 
@@ -66,8 +93,14 @@ class Machine:
         found = (self.home / "hf" / "hub").glob("models--*/snapshots/*/*/*.safetensors")
         return sorted(f"{f.parts[-5].rpartition('--')[2]}/{f.parts[-2]}" for f in found)
 
-    async def run(self, *arguments: str, offline: bool = False) -> tuple[int, str]:
-        """Run Python and return the exit code, and what was printed."""
+    @property
+    def unfinished(self) -> list[int]:
+        """The bytes that have arrived of each file that is not whole yet."""
+        found = (self.home / "hf" / "hub").glob("models--*/blobs/*.incomplete")
+        return [file.stat().st_size for file in found]
+
+    async def start(self, *arguments: str, offline: bool = False) -> Process:
+        """Start Python; what it prints comes by one pipe."""
         environment = os.environ | {
             "HF_ENDPOINT": self.hub.url,
             "HF_HOME": str(self.home / "hf"),
@@ -78,19 +111,38 @@ class Machine:
             "DATA_DIR": str(self.home / "data"),
             "OMP_WAIT_POLICY": "PASSIVE",
         }
-        process = await asyncio.create_subprocess_exec(
+        return await asyncio.create_subprocess_exec(
             sys.executable,
             *arguments,
             env=environment,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
+            # as a terminal starts it, whoever started the tests
+            preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
         )
-        output, _ = await asyncio.wait_for(process.communicate(), timeout=120)
-        assert process.returncode is not None
-        return process.returncode, output.decode()
+
+    async def run(self, *arguments: str, offline: bool = False) -> tuple[int, str]:
+        """Run Python and return the exit code, and what was printed."""
+        return await finish(await self.start(*arguments, offline=offline))
 
     async def prepare(self, *arguments: str) -> tuple[int, str]:
         return await self.run("-m", "bot", "prepare", *arguments)
+
+
+async def finish(process: Process) -> tuple[int, str]:
+    """Wait for the end of a process and return its exit code, and what was printed."""
+    output, _ = await asyncio.wait_for(process.communicate(), timeout=120)
+    assert process.returncode is not None
+    return process.returncode, output.decode()
+
+
+def serve_in_shards(folder: Path) -> None:
+    """Write schnell into a folder, its transformer in several files, as the full one is."""
+    schnell = folder / "FLUX.1-schnell"
+    shutil.copytree(Path(TINY) / "FLUX.1-schnell", schnell)
+    transformer = FluxTransformer2DModel.from_pretrained(schnell / "transformer")
+    shutil.rmtree(schnell / "transformer")
+    transformer.save_pretrained(schnell / "transformer", max_shard_size="2MB")
 
 
 @pytest.fixture
@@ -106,7 +158,7 @@ async def test_what_is_prepared_paints_without_hub_and_originals(machine: Machin
     assert "deleted; 8 bits do without them" in output
     assert machine.originals == ["FLUX.1-schnell/text_encoder", "FLUX.1-schnell/vae"]
     machine.hub.sent.clear()
-    code, output = await machine.run("-c", PAINT, str(machine.weights), offline=True)
+    code, output = await machine.run("-c", PAINT, str(machine.weights), "8-bit", offline=True)
     assert code == 0, output
     assert output.splitlines()[-1] == f"(512, 512) 8-bit {COMMIT}"
     code, output = await machine.prepare("schnell")
@@ -118,25 +170,50 @@ async def test_with_fill_comes_what_finds_words_in_pictures(machine: Machine) ->
     code, output = await machine.prepare("fill")
     assert code == 0, output
     assert "clipseg-rd64-refined" in machine.hub.sent
-    code, output = await machine.run("-c", FIND, offline=True)
+    code, output = await machine.run("-c", FIND, str(machine.weights), offline=True)
     assert code == 0, output
     assert output.splitlines()[-1] == "255 0"
 
 
 async def test_originals_stay_for_those_who_want_full_precision(machine: Machine) -> None:
+    machine.hub.folder = machine.home / "served"
+    serve_in_shards(machine.hub.folder)
     code, output = await machine.prepare("schnell", "--keep-originals")
     assert code == 0, output
-    assert "FLUX.1-schnell/transformer" in machine.originals
+    assert machine.originals.count("FLUX.1-schnell/transformer") > 1
     assert "deleted" not in output
+    machine.hub.questions.clear()
+    code, output = await machine.run("-c", PAINT, str(machine.weights), "None")
+    assert code == 0, output
+    assert output.splitlines()[-1] == f"(512, 512) None {COMMIT}"
+    assert machine.hub.questions == []
+
+    # and what is damaged on the disk is named, and made again of them
+    (vae,) = (machine.home / "hf" / "hub").glob("models--*/snapshots/*/vae/*.safetensors")
+    (stored,) = machine.weights.glob("*--transformer--*/*.safetensors")
+    for file in (vae, stored):
+        content = file.read_bytes()
+        file.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    machine.hub.sent.clear()
+    code, output = await machine.prepare("--verify", "schnell")
+    assert code == 0, output
+    assert (
+        "vae/diffusion_pytorch_model.safetensors of black-forest-labs/FLUX.1-schnell is damaged on"
+        " the disk, and has to be downloaded again." in output
+    )
+    assert "The stored transformer of black-forest-labs/FLUX.1-schnell is damaged: " in output
+    assert "FLUX.1-schnell/transformer to 8 bits (1 of 1): " in output
+    assert machine.hub.sent == ["FLUX.1-schnell/vae"]
 
 
 async def test_after_a_broken_download_what_is_there_is_not_downloaded_again(
     machine: Machine,
 ) -> None:
     machine.hub.breaks_off = "FLUX.1-schnell/transformer"
-    code, output = await machine.prepare("schnell")
+    code, output = await machine.run("-c", IMPATIENT)
     assert code == 1
     assert output.splitlines()[-1].startswith("The model black-forest-labs/FLUX.1-schnell ")
+    assert output.splitlines()[-1].endswith("the same command goes on from there.")
     assert "Traceback" not in output
     assert "FLUX.1-schnell/text_encoder_2" in machine.hub.sent
     machine.hub.breaks_off = None
@@ -144,6 +221,59 @@ async def test_after_a_broken_download_what_is_there_is_not_downloaded_again(
     code, output = await machine.prepare("schnell")
     assert code == 0, output
     assert machine.hub.sent == ["FLUX.1-schnell/transformer", "FLUX.1-schnell/vae"]
+
+
+async def test_a_cut_leaves_nothing_half_done_and_the_same_command_goes_on(
+    machine: Machine,
+) -> None:
+    machine.hub.holds = "FLUX.1-schnell/transformer"
+    process = await machine.start("-m", "bot", "prepare", "schnell")
+    await machine.hub.holding.wait()
+    while not any(machine.unfinished):
+        await asyncio.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    code, output = await finish(process)
+    assert code == 130
+    assert output.splitlines()[-1] == "Stopped. The same command goes on where it was."
+    assert "Traceback" not in output
+
+    machine.hub.holds = None
+    (arrived,) = machine.unfinished
+    machine.hub.starts.clear()
+    code, output = await machine.run("-c", KILLED_WHILE_IT_STORES)
+    assert code == -signal.SIGKILL, output
+    assert machine.hub.starts == [arrived]
+    assert f"of which {arrived / 1e6:.1f} MB are there" in output
+    assert "FLUX.1-schnell/transformer to 8 bits" in output
+
+    machine.hub.sent.clear()
+    code, output = await machine.prepare("schnell")
+    assert code == 0, output
+    assert machine.hub.sent == ["FLUX.1-schnell/vae"]
+    assert not list(machine.weights.glob(".*"))
+    assert all("\r" not in line and "\x1b" not in line for line in output.splitlines())
+
+
+async def test_a_rehearsal_says_what_would_come_and_leaves_everything_as_it_is(
+    machine: Machine,
+) -> None:
+    machine.hub.gated_repos = {"FLUX.1-dev"}
+    code, output = await machine.prepare("--dry-run", "schnell", "dev")
+    assert code == 1
+    head, schnell, dev, together, disk, refusal = output.splitlines()
+    assert head.split("  ")[0] == "model"
+    assert schnell.split() == [
+        *("black-forest-labs/FLUX.1-schnell", "all", "0.0", "MB"),
+        *("8.5", "MB", "5.7", "MB", "yes"),
+    ]
+    assert dev.split()[0] == "black-forest-labs/FLUX.1-dev"
+    assert dev.split()[-1] == "no"
+    assert together.startswith("together")
+    assert disk.startswith("The disk of ")
+    assert disk.endswith(": enough.")
+    assert "accepts its licence at https://huggingface.co/black-forest-labs/FLUX.1-dev" in refusal
+    assert list(machine.home.iterdir()) == []
+    assert machine.hub.asked == []
 
 
 async def test_a_gated_model_says_what_the_operator_does(machine: Machine) -> None:
@@ -194,6 +324,18 @@ def test_an_original_that_another_revision_uses_is_left(tmp_path: Path) -> None:
     assert blob.exists()
     assert delete_originals(second) == 5
     assert not blob.exists()
+
+
+def test_an_index_that_points_elsewhere_has_nothing_deleted_there(tmp_path: Path) -> None:
+    folder = tmp_path / "models--me--mine" / "snapshots" / COMMIT / "transformer"
+    folder.mkdir(parents=True)
+    elsewhere = tmp_path / "precious.safetensors"
+    elsewhere.write_bytes(b"12345")
+    weight_map = {"one": "../../../../precious.safetensors", "two": str(elsewhere)}
+    index = folder / "model.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": weight_map}))
+    assert delete_originals(Source(repo_id="me/mine", part="transformer", folder=folder)) == 0
+    assert elsewhere.exists()
 
 
 def test_weights_outside_of_the_cache_are_never_deleted(tmp_path: Path) -> None:
