@@ -8,12 +8,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import math
 import re
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Literal, Self, cast
 
 import discord
@@ -42,7 +42,7 @@ SWEEP_SECONDS = 15.0
 MAX_ADJUSTMENTS = 12
 """All of them are worked out anew at every click, and once more in full size."""
 
-Verb = Literal["paint", "cancel"] | Adjustment
+Verb = Literal["paint", "undo", "cancel"] | Adjustment
 
 LABELS: Mapping[Verb, str] = {
     "grow": N_("Grow"),
@@ -50,6 +50,7 @@ LABELS: Mapping[Verb, str] = {
     "feather": N_("Feather"),
     "invert": N_("Invert"),
     "paint": N_("Paint it"),
+    "undo": N_("Undo"),
     "cancel": N_("Cancel"),
 }
 
@@ -85,7 +86,7 @@ async def show_preview(
         asked = origin(interaction, message_id, admission)
         draft = await bot.storage.add_draft(request, asked)
         message = mask_preview(draft, picture)
-        await interaction.edit_original_response(**message.arguments(_buttons(draft.id)))
+        await interaction.edit_original_response(**message.arguments(_buttons(draft)))
 
 
 async def with_found_mask(
@@ -99,17 +100,18 @@ async def with_found_mask(
 
 class MaskButton(
     discord.ui.DynamicItem[discord.ui.Button[discord.ui.View]],
-    template=rf"mask:(?P<verb>{'|'.join(LABELS)}):(?P<draft_id>\d+)",
+    template=rf"mask:(?P<verb>{'|'.join(LABELS)}):(?P<draft_id>\d{{1,18}})",
 ):
     """One button of a preview, for the member who asked for it."""
 
-    def __init__(self, verb: Verb, draft_id: int) -> None:
+    def __init__(self, verb: Verb, draft_id: int, *, disabled: bool = False) -> None:
         style = discord.ButtonStyle.primary if verb == "paint" else discord.ButtonStyle.secondary
         super().__init__(
             discord.ui.Button(
                 label=_(LABELS[verb]),
                 style=style,
                 custom_id=f"mask:{verb}:{draft_id}",
+                disabled=disabled,
                 row=0 if verb in ADJUSTMENTS else 1,
             )
         )
@@ -140,12 +142,18 @@ class MaskButton(
                 await _paint(interaction, draft.id)
             case "cancel":
                 await _cancel(interaction, draft.id)
+            case "undo":
+                await _adjust(interaction, draft.id, _one_less)
             case adjustment:
-                await _adjust(interaction, draft.id, adjustment)
+                await _adjust(interaction, draft.id, partial(_one_more, adjustment))
 
 
-def _buttons(draft_id: int) -> Rows:
-    buttons = [MaskButton(verb, draft_id) for verb in LABELS]
+def _buttons(draft: Draft) -> Rows:
+    assert draft.request.region is not None
+    nothing_made = not draft.request.region.adjustments
+    buttons = [
+        MaskButton(verb, draft.id, disabled=verb == "undo" and nothing_made) for verb in LABELS
+    ]
     return [buttons[: len(ADJUSTMENTS)], buttons[len(ADJUSTMENTS) :]]
 
 
@@ -155,23 +163,23 @@ def _turn(bot: FluxBot, draft_id: int) -> asyncio.Lock:
 
 
 async def _adjust(
-    interaction: discord.Interaction[FluxBot], draft_id: int, adjustment: Adjustment
+    interaction: discord.Interaction[FluxBot], draft_id: int, change: Callable[[Region], Region]
 ) -> None:
-    """Show the mask with one more adjustment; one that cannot be shown is not kept."""
+    """Show the mask with its adjustments changed; what cannot be shown is not kept."""
     await interaction.response.defer()
     bot = interaction.client
     async with _turn(bot, draft_id):
         draft = await bot.storage.draft(draft_id)
         assert draft.request.region is not None
-        region = _one_more(draft.request.region, adjustment)
+        region = change(draft.request.region)
         images = await bot.storage.draft_images(draft_id)
         picture = await bot.previews.render(images["image"], images.get("mask"), region)
         draft = await bot.storage.adjust_draft(draft_id, region.adjustments)
         message = mask_preview(draft, picture)
-        await interaction.edit_original_response(**message.arguments(_buttons(draft_id)))
+        await interaction.edit_original_response(**message.arguments(_buttons(draft)))
 
 
-def _one_more(region: Region, adjustment: Adjustment) -> Region:
+def _one_more(adjustment: Adjustment, region: Region) -> Region:
     made = region.adjustments
     if adjustment == "invert" and made[-1:] == ("invert",):
         return replace(region, adjustments=made[:-1])
@@ -181,6 +189,14 @@ def _one_more(region: Region, adjustment: Adjustment) -> Region:
             _("Paint it as it is, or start again with another mask."),
         )
     return replace(region, adjustments=(*made, adjustment))
+
+
+def _one_less(region: Region) -> Region:
+    if not region.adjustments:
+        raise RequestError(
+            _("There is nothing to undo: the mask is as it was."), _("Adjust it, or paint it.")
+        )
+    return replace(region, adjustments=region.adjustments[:-1])
 
 
 async def _paint(interaction: discord.Interaction[FluxBot], draft_id: int) -> None:
@@ -197,7 +213,7 @@ async def _paint(interaction: discord.Interaction[FluxBot], draft_id: int) -> No
             async with _message_for(interaction, draft) as message_id:
                 await _submit(interaction, draft, message_id)
         except Exception:
-            again = mask_preview(draft).arguments(_buttons(draft_id))
+            again = mask_preview(draft).arguments(_buttons(draft))
             with contextlib.suppress(*FAULTS):
                 await interaction.edit_original_response(**again)
             raise
@@ -253,19 +269,25 @@ async def end_expired_previews(bot: FluxBot) -> None:
 
     No `discord.ext.tasks` loop: the simulated Discord of tests and playground would wait for it.
     """
-    seen: dict[int, float] = {}
+    begun: dict[int, float] | None = None
     while True:
         try:
-            drafts = await bot.storage.drafts_before(math.inf)
-            seen = {draft.id: seen.get(draft.id, time.perf_counter()) for draft in drafts}
+            drafts = await bot.storage.drafts()
+            if begun is None:  # of an earlier process only the time of day tells
+                begun = {draft.id: _begun(draft) for draft in drafts}
+            # of this one it does not: it may be set, forward or back, at any moment
+            begun = {draft.id: begun.get(draft.id, time.perf_counter()) for draft in drafts}
             for draft in drafts:
-                # the time of day may have been set back
-                age = max(time.time() - draft.created_at, time.perf_counter() - seen[draft.id])
-                if age > LIFETIME:
+                if time.perf_counter() - begun[draft.id] > LIFETIME:
                     await _expire(bot, draft)
         except StorageError as error:  # the disk may have room again the next time
             _log.error("previews could not be ended: %s", error)
         await asyncio.sleep(SWEEP_SECONDS)
+
+
+def _begun(draft: Draft) -> float:
+    """Return when a preview was made, by `time.perf_counter`, as far as the clock tells."""
+    return time.perf_counter() - max(0.0, time.time() - draft.created_at)
 
 
 async def _expire(bot: FluxBot, draft: Draft) -> None:

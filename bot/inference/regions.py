@@ -92,7 +92,7 @@ def are_words(text: str) -> bool:
 
 def check_words(text: str) -> str:
     """Return words without needless white space; raise RequestError if they are too many."""
-    words = " ".join(text.split())
+    words = " ".join(encodable(text).split())
     if len(words) > MAX_WORDS:
         raise RequestError(
             _(
@@ -104,6 +104,11 @@ def check_words(text: str) -> str:
             _("Name it more briefly, as `the red hat`."),
         )
     return words
+
+
+def encodable(text: str) -> str:
+    """Return a text without halves of characters, which neither tokenizers nor files take."""
+    return text.encode(errors="replace").decode()
 
 
 def parse_area(text: str) -> Area:

@@ -50,6 +50,7 @@ class Segmenter:
             self._tokenizer = self._from_pretrained(AutoTokenizer)
             model, report = self._from_pretrained(
                 CLIPSegForImageSegmentation,
+                weights=True,
                 torch_dtype=torch.float32,
                 use_safetensors=True,
                 output_loading_info=True,
@@ -101,7 +102,10 @@ class Segmenter:
 def build_segmenter(options: WorkerOptions) -> Segmenter:
     """Return the segmenter that the settings name; the built-in family has one of its own."""
     repo_id = options.segmenter if options.family == "flux" else SEGMENTER_REPO
-    return Segmenter(repo_id, Repositories(family=FAMILIES[options.family], token=options.hf_token))
+    repositories = Repositories(
+        family=FAMILIES[options.family], token=options.hf_token, notes=options.store_folder
+    )
+    return Segmenter(repo_id, repositories)
 
 
 def _probability(logits: np.ndarray) -> np.ndarray:

@@ -18,14 +18,14 @@ from bot.cogs import _mask_preview
 from bot.cogs._mask_preview import EXPIRED, LABELS
 from bot.errors import JobError
 from bot.inference.finder import MaskFinder
-from bot.inference.types import Region
+from bot.inference.types import AROUND_WORDS, Region
 from tests.catalogues import Catalogues
 from tests.cogs.messages import button_labels, description, fields, mask, photo, refusal
 from tests.conftest import Scene, picture, restarted
 from tests.doubles import HeldExecutor
 from tests.hostile import HOSTILE
 
-BUTTONS = ["Grow", "Shrink", "Feather", "Invert", "Paint it", "Cancel"]
+BUTTONS = ["Grow", "Shrink", "Feather", "Invert", "Paint it", "Undo", "Cancel"]
 PLAIN = "The coloured part is repainted, the rest stays as it is."
 
 
@@ -263,22 +263,23 @@ async def test_no_other_member_can_use_the_buttons(held_scene: Scene, held: Held
 
 
 async def test_a_preview_expires_by_itself(
-    held_scene: Scene, monkeypatch: pytest.MonkeyPatch
+    held_scene: Scene, held: HeldExecutor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
         eleven_minutes_ago = SimpleNamespace(time=lambda: time.time() - 660)
         patch.setattr(storage, "time", eleven_minutes_ago)
         preview = await fill(held_scene)
-    young = await fill(held_scene)
     grow = await left_over(held_scene, "Grow")
-    await until(lambda: EXPIRED in description(preview))
-    assert preview.attachments == []
-    assert button_labels(preview) == []
-    assert button_labels(young) == BUTTONS
-    late = await held_scene.alice.click(grow, label="Grow")
-    assert late.response is not None
-    assert late.response.content.startswith("This preview has expired.")
-    assert late.response.ephemeral
+    async with restarted(held_scene, held_scene.app.client.settings, held) as scene:
+        young = await fill(scene)
+        await until(lambda: EXPIRED in description(preview))
+        assert preview.attachments == []
+        assert button_labels(preview) == []
+        assert button_labels(young) == BUTTONS
+        late = await scene.alice.click(grow, label="Grow")
+        assert late.response is not None
+        assert late.response.content.startswith("This preview has expired.")
+        assert late.response.ephemeral
 
 
 async def test_a_preview_expires_though_the_clock_is_set_back(
@@ -325,7 +326,7 @@ async def test_a_preview_that_its_member_has_closed_expires_all_the_same(
     held_scene.env.inject_error("PATCH", "/webhooks/*/*/messages/*", status=404, code=10008)
     monkeypatch.setattr(_mask_preview, "LIFETIME", 0.0)
     async with asyncio.timeout(10):
-        while await held_scene.app.storage.drafts_before(time.time()):
+        while await held_scene.app.storage.drafts():
             await asyncio.sleep(0.02)
 
 
@@ -365,7 +366,8 @@ async def test_words_are_found_in_the_picture_and_shown_before_anything_is_paint
     assert preview is not None
     assert preview.ephemeral
     assert button_labels(preview) == BUTTONS
-    assert description(preview) == f"> a green star\n\n{PLAIN}"
+    begun = f"> a green star\n\n{PLAIN}\nThe mask is grown, feathered."
+    assert description(preview) == begun
     overlay = await shown(preview)
     assert tinted(overlay, 0.5, 0.5)
     assert not tinted(overlay, 0.1, 0.1)
@@ -380,11 +382,41 @@ async def test_words_are_found_in_the_picture_and_shown_before_anything_is_paint
     (message,) = (await press(held_scene, preview, "Paint it")).followups
     await held.let_finish(0)
     await held_scene.app.jobs.idle()
-    assert held.started[0].region == Region(words="the red circle", adjustments=("grow",))
+    adjustments = (*AROUND_WORDS, "grow")
+    assert held.started[0].region == Region(words="the red circle", adjustments=adjustments)
     found = picture(held.started[0].images["mask"]).convert("L")
     assert found.getpixel((64, 64)) == 255
     assert found.getpixel((8, 8)) == 0
-    assert fields(message)["Repainted"] == "the red circle; the mask grown"
+    assert fields(message)["Repainted"] == "the red circle; the mask grown, feathered, grown"
+
+
+async def test_what_is_made_to_the_mask_of_words_to_begin_with_can_be_undone(
+    held_scene: Scene, held: HeldExecutor, finder: MaskFinder
+) -> None:
+    preview = (await find_words(held_scene, finder)).response
+    assert preview is not None
+    begun = coloured(await shown(preview))
+    await press(held_scene, preview, "Undo")
+    assert description(preview).endswith("The mask is grown.")
+    await press(held_scene, preview, "Undo")
+    assert description(preview).endswith(PLAIN)
+    assert coloured(await shown(preview)) < begun
+    await press(held_scene, preview, "Paint it")
+    await held.let_finish(0)
+    await held_scene.app.jobs.idle()
+    assert held.started[0].region == Region(words="the red circle")
+
+
+async def test_where_nothing_was_adjusted_there_is_nothing_to_undo(held_scene: Scene) -> None:
+    preview = await fill(held_scene)
+    undo = await left_over(held_scene, "Undo")
+    (button,) = [b for row in preview.components for b in row["components"] if b["label"] == "Undo"]
+    assert button["disabled"]
+    result = await held_scene.alice.click(undo, label="Undo")
+    assert result.followups[0].content.startswith("There is nothing to undo")
+    await press(held_scene, preview, "Grow")
+    await press(held_scene, preview, "Undo")
+    assert description(preview).endswith(PLAIN)
 
 
 async def test_words_are_found_without_a_preview_too(
@@ -395,7 +427,8 @@ async def test_words_are_found_without_a_preview_too(
     await held.let_finish(0)
     await held_scene.app.jobs.idle()
     assert set(held.started[0].images) == {"image", "mask"}
-    assert fields(message)["Repainted"] == "the red circle"
+    assert held.started[0].region == Region(words="the red circle", adjustments=AROUND_WORDS)
+    assert fields(message)["Repainted"] == "the red circle; the mask grown, feathered"
 
 
 @pytest.mark.parametrize("preview", ["on", "off"])

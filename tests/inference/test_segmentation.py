@@ -20,7 +20,7 @@ from tools.train_tiny.exam_words import find, fresh_scenes, overlap, words_exam
 
 from .test_tiny_family import draw
 
-SCENES = 100
+SCENES = 60
 SEED = 808
 
 TINY = FAMILIES["tiny"]
