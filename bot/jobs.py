@@ -14,12 +14,13 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 from bot.errors import BotError, JobError, StorageError, WorkerDied, defect_sentence
-from bot.events import Deliver, Ended
-from bot.i18n import N_, _, speaking
+from bot.events import Deliver, Ended, on_behalf_of
+from bot.i18n import N_, _
 from bot.inference.executor import Executor
 from bot.inference.residency import resident_models
 from bot.inference.types import Queued, Request, Result
 from bot.making import made
+from bot.membership import is_in_vain
 from bot.moves import BETWEEN_MOVES, Moves
 from bot.outbox import Outbox
 from bot.records import Job, Origin
@@ -43,10 +44,6 @@ LOOK = 1.0
 """Seconds that the worker has to say what is on its device."""
 PART = 100
 """Places that are worked out at a stretch, before other things have their turn."""
-PATIENCE = 120.0
-"""Seconds of waiting after which a job's member may have left."""
-ANSWER = 2.0
-"""Seconds that the work waits to hear whether that is so."""
 
 RESTARTING = Queued(position=1, moved=True, restarting=True)
 
@@ -71,9 +68,11 @@ class Jobs:
     ) -> None:
         self._storage = storage
         self._executor = executor
+        executor.on_change = self._notify
         self._has_left = has_left
-        self._turns = Turns(limits or Limits(), executor.capacity)
+        self._turns = Turns(limits or Limits(), lambda: executor.capacity)
         self._outbox = Outbox(storage, deliver, self._notify)
+        self._at_work = 0
         self._making: dict[int, asyncio.Task[Result]] = {}
         self._cancelled: dict[int, Ended] = {}
         self._moves = Moves(self._turns)
@@ -149,7 +148,7 @@ class Jobs:
     ) -> None:
         """Call off the jobs that fit, of those that wait or run; each says why in its language."""
         for job in [job for job in self.unfinished() if fits(job)]:
-            with speaking(job.language), contextlib.suppress(JobError):  # made meanwhile
+            with on_behalf_of(job), contextlib.suppress(JobError):  # made meanwhile
                 await self.cancel(job.id, _(reason), silently=silently)
 
     async def forget(self, user_id: int, reason: str) -> None:
@@ -202,12 +201,14 @@ class Jobs:
             self._early.clear()
             self._is_begun = True
             for job in left_behind:
-                with speaking(job.language):
+                with on_behalf_of(job):
                     await self._take_up(job)
         async with asyncio.TaskGroup() as group:
             group.create_task(self._keep_places_told())
-            for _ in range(self._executor.capacity):
-                group.create_task(self._work())
+            while True:
+                await self._until(self._may_begin)
+                self._at_work += 1
+                group.create_task(self._work(self._turns.begin()))
 
     async def stop(self, grace: float) -> None:
         """Begin no more jobs, give the running ones `grace` seconds, and put the others back."""
@@ -260,21 +261,23 @@ class Jobs:
                 await self._outbox.tell(place.job, event)
             await asyncio.sleep(BETWEEN_MOVES)
 
-    async def _work(self) -> None:
-        while True:
-            await self._until(self._may_begin)
-            run = self._turns.begin()
-            try:
-                with speaking(run.job.language):
-                    await self._run(run)
-            finally:
-                self._turns.end(run)
-                self._cancelled.pop(run.job.id, None)
-                await self._look_at_memory()
-                self._notify()
-
     def _may_begin(self) -> bool:
-        return bool(self._turns.waiting) and not self._outbox.is_full and not self._stopping
+        room = self._executor.capacity + self._executor.ahead - self._at_work
+        return (
+            room > 0 and bool(self._turns.waiting) and not (self._outbox.is_full or self._stopping)
+        )
+
+    async def _work(self, run: Running) -> None:
+        try:
+            with on_behalf_of(run.job):
+                await self._run(run)
+        finally:
+            self._turns.end(run)
+            self._making.pop(run.job.id, None)
+            self._cancelled.pop(run.job.id, None)
+            await self._look_at_memory()
+            self._at_work -= 1
+            self._notify()
 
     async def _run(self, run: Running) -> None:
         """Run one job to its end, whatever that is; only a stop of the bot leaves it early."""
@@ -296,6 +299,7 @@ class Jobs:
         except _MemberLeft:
             await self._end(run.job, Ended(state="cancelled", text=_(LEFT)))
         except WorkerDied as error:
+            self._making[job_id] = making  # it can still be cancelled
             if not error.starting and run.job.state != "running":
                 run.job = await self._count_attempt(run.job)  # it was begun, without a word
             _log.warning("job %d, attempt %d: %s", job_id, run.job.attempts, error)
@@ -317,7 +321,7 @@ class Jobs:
             await self._end(run.job, result)
 
     async def _make(self, run: Running) -> Result:
-        if await self._is_in_vain(run.job):
+        if await is_in_vain(run.job, self._has_left):
             raise _MemberLeft
         images = await self._storage.inputs(run.job.id)
         request = replace(run.job.request, images=images)
@@ -327,6 +331,7 @@ class Jobs:
             async for event in events:
                 if not begun:  # until now it waited, be it for the worker
                     begun, run.job = True, await self._storage.start_job(run.job.id)
+                    run.since = time.monotonic()
                 if isinstance(event, Result):
                     assert run.job.started_at is not None
                     wait = {"wait": max(0.0, run.job.started_at - run.job.created_at)}
@@ -351,22 +356,16 @@ class Jobs:
             _log.error("job %d: its attempt is not recorded: %s", job.id, error)
             return replace(job, attempts=job.attempts + 1)
 
-    async def _is_in_vain(self, job: Job) -> bool:
-        """Ask whether the member of a job that waited for long has left; no answer counts as no."""
-        if self._has_left is None or time.time() - job.created_at < PATIENCE:
-            return False
-        try:
-            async with asyncio.timeout(ANSWER):
-                return await self._has_left(job)
-        except TimeoutError:
-            return False
-
     async def _enter_again(self, job: Job) -> None:
         """Let a job wait that was begun, or recorded, before."""
         if job.state == "running":
             with contextlib.suppress(StorageError):
                 await self._storage.put_back(job.id, counts=True)
             job = replace(job, state="queued", started_at=None)
+        self._making.pop(job.id, None)
+        if ended := self._cancelled.get(job.id):  # meanwhile
+            await self._end(job, ended)
+            return
         self._turns.enter(job)
         self._notify()
 

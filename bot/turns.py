@@ -6,7 +6,7 @@ import itertools
 import math
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from bot.errors import JobError
@@ -60,15 +60,16 @@ class Place:
 class Turns:
     """The jobs that wait and those that run, and what is known of how long they take.
 
-    `resident` are the models that are on a device, as `model_of` names them.
+    `lanes` tells how many run at a time now, `resident` are the models that are on a device, as
+    `model_of` names them.
     """
 
-    def __init__(self, limits: Limits, lanes: int) -> None:
+    def __init__(self, limits: Limits, lanes: Callable[[], int]) -> None:
         self.waiting: dict[int, Job] = {}
         self.running: dict[int, Running] = {}
         self.resident: frozenset[str] = frozenset()
         self._limits = limits
-        self._lanes = max(1, lanes)
+        self._lanes = lanes
         self._scheduler = Scheduler(window=WINDOW)
         self._forecasts = Forecasts()
         # in each server apart: each has limits of its own
@@ -177,7 +178,7 @@ class Turns:
             assert job.finished_at is not None
             # the clock may have been set back, before the job ended or after
             if job.finished_at < now + WINDOW:
-                took = max(0.0, job.finished_at - job.started_at)
+                took = min(WINDOW, max(0.0, job.finished_at - job.started_at))
                 self._scheduler.charge_member(job.origin.user_id, took, min(job.finished_at, now))
 
     def pending(self, guild_id: int | None, user_id: int | None = None) -> float:
@@ -204,7 +205,7 @@ class Turns:
         order = self._scheduler.order(self.resident, time.time())
         for position, job_id in enumerate(order, len(self.running) + 1):
             job = waiting[job_id]
-            seconds = None if ahead is None else ahead / self._lanes
+            seconds = None if ahead is None else ahead / max(1, self._lanes())
             yield Place(job=job, position=position, seconds=seconds)
             own = self._forecasts.seconds(job.request)
             models = [model_of(each) for each in variations(job.request)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 
 from bot.events import JobEvent
 from bot.inference.types import DeviceMemory, MemoryStats, Progress, Request, Result, Weights
@@ -37,8 +37,10 @@ class HeldExecutor:
     """Starts each run and lets none go on before the test says so."""
 
     capacity = 1
+    ahead = 0
 
     def __init__(self) -> None:
+        self.on_change: Callable[[], None] = lambda: None
         self.started: list[Request] = []
         self.cancelled: list[Request] = []
         self.events: asyncio.Queue[Progress | Result | Exception] = asyncio.Queue()

@@ -84,6 +84,25 @@ async def test_a_job_is_a_row_before_its_member_sees_that_it_waits(queue: Queue)
     assert [row.state for row in rows] == ["queued"]
 
 
+async def test_as_many_jobs_run_as_there_are_workers_now(queue: Queue) -> None:
+    for seed in range(3):
+        await queue.jobs.submit(replace(REQUEST, seed=seed), ORIGIN)
+    await queue.executor.has_started(replace(REQUEST, seed=0))
+    assert len(queue.jobs.running) == 1
+    queue.executor.capacity = 2
+    queue.executor.on_change()
+    await queue.executor.has_started(replace(REQUEST, seed=1))
+    assert len(queue.jobs.running) == 2
+
+
+async def test_an_executor_that_wants_a_job_ahead_is_given_one(queue: Queue) -> None:
+    queue.executor.ahead = 1
+    for seed in range(3):
+        await queue.jobs.submit(replace(REQUEST, seed=seed), ORIGIN)
+    await queue.executor.has_started(replace(REQUEST, seed=1))
+    assert len(queue.jobs.running) == 2
+
+
 async def test_jobs_run_one_after_the_other_in_their_order(queue: Queue) -> None:
     jobs = [await queue.submit(seed) for seed in (1, 2, 3)]
     for job in jobs:
@@ -303,6 +322,25 @@ async def test_a_full_disk_does_not_end_the_queue_when_a_worker_dies_without_a_w
     await queue.jobs.idle()
     assert len(queue.executor.started) == MOST_ATTEMPTS
     assert queue.mailbox.of(job)[-1] == Ended(state="failed", text=worn_out())
+
+
+async def test_a_job_is_cancelled_in_the_moment_in_which_its_worker_dies(
+    queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start_job = queue.storage.start_job
+
+    async def cancelled_meanwhile(job_id: int) -> Job:
+        await queue.jobs.cancel(job_id, "by its owner")
+        return await start_job(job_id)
+
+    monkeypatch.setattr(queue.storage, "start_job", cancelled_meanwhile)
+    job = await queue.submit()
+    await queue.started(job)
+    queue.executor.events.put_nowait(WorkerDied(-9))
+    await queue.jobs.idle()
+    assert len(queue.executor.started) == 1
+    assert queue.mailbox.of(job)[-1] == Ended(state="cancelled", text="by its owner")
+    assert (await queue.storage.job(job.id)).state == "cancelled"
 
 
 async def test_a_job_whose_worker_died_goes_before_what_came_later(queue: Queue) -> None:
@@ -682,7 +720,7 @@ async def test_a_job_whose_member_has_left_is_not_made(
     async def has_left(job: Job) -> bool:
         return job.request.seed == 1
 
-    monkeypatch.setattr("bot.jobs.PATIENCE", -1.0)
+    monkeypatch.setattr("bot.membership.PATIENCE", -1.0)
     async with Storage.open(tmp_path) as storage, restarted(storage, has_left) as queue:
         left, other = await queue.submit(1), await queue.submit(2)
         await queue.started(other)
@@ -696,8 +734,8 @@ async def test_a_job_whose_member_has_left_is_not_made(
 async def test_a_question_that_is_not_answered_holds_nothing_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bot.jobs.PATIENCE", -1.0)
-    monkeypatch.setattr("bot.jobs.ANSWER", 0.01)
+    monkeypatch.setattr("bot.membership.PATIENCE", -1.0)
+    monkeypatch.setattr("bot.membership.ANSWER", 0.01)
     async with Storage.open(tmp_path) as storage, restarted(storage, never) as queue:
         job = await queue.submit()
         queue.let_finish(job)
@@ -708,7 +746,7 @@ async def test_a_question_that_is_not_answered_holds_nothing_up(
 async def test_a_job_is_cancelled_while_its_member_is_asked_after(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bot.jobs.PATIENCE", -1.0)
+    monkeypatch.setattr("bot.membership.PATIENCE", -1.0)
     async with Storage.open(tmp_path) as storage, restarted(storage, never) as queue:
         job = await queue.submit()
         async with asyncio.timeout(10):

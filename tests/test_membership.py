@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from bot.config import Settings
+from bot.inference.previews import MaskPreviews
 from tests.conftest import Scene, open_scene
 from tests.doubles import HeldExecutor
 
@@ -20,11 +21,14 @@ def held() -> HeldExecutor:
 
 @pytest.fixture
 async def scene(
-    settings: Settings, held: HeldExecutor, monkeypatch: pytest.MonkeyPatch
+    settings: Settings,
+    held: HeldExecutor,
+    previews: MaskPreviews,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> AsyncIterator[Scene]:
     """The bot on a simulated server, which takes any wait for a long one."""
-    monkeypatch.setattr("bot.jobs.PATIENCE", -1.0)
-    async with open_scene(settings, held) as scene:
+    monkeypatch.setattr("bot.membership.PATIENCE", -1.0)
+    async with open_scene(settings, held, previews=previews) as scene:
         yield scene
 
 

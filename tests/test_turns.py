@@ -44,7 +44,7 @@ def ended(number: int, member: int, *, after: float, at: float) -> Job:
 
 
 def turns(*jobs: Job, limits: Limits | None = None) -> Turns:
-    made = Turns(limits or Limits(), lanes=1)
+    made = Turns(limits or Limits(), lanes=lambda: 1)
     for each in jobs:
         made.enter(each)
     return made

@@ -13,7 +13,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -33,6 +33,7 @@ from bot.inference.protocol import (
 )
 from bot.inference.residency import model_of
 from bot.inference.types import DeviceMemory, Progress, Request, Result
+from bot.logs import about_job, current_job
 
 _log = logging.getLogger(__name__)
 
@@ -49,9 +50,15 @@ on two cores that made a tiny picture take 2.6 s instead of 0.24 s."""
 
 
 class Executor(Protocol):
-    """Runs requests; closing the iterator of a run, or cancelling its task, cancels the run."""
+    """Runs requests; closing the iterator of a run, or cancelling its task, cancels the run.
+
+    `capacity` is how many it runs at a time now, and `on_change` is called when that has changed.
+    It wants `ahead` more of them, which wait in front of the workers.
+    """
 
     capacity: int
+    ahead: int
+    on_change: Callable[[], None]
 
     async def ready(self) -> None:
         """Wait until runs can begin; raise BotError where they never will."""
@@ -73,8 +80,11 @@ class Executor(Protocol):
 class LocalExecutor:
     """One worker process for each device of this machine, each with one run at a time."""
 
+    ahead = 0
+
     def __init__(self, workers: list[WorkerOptions], *, patience: float | None = None) -> None:
         self.capacity = len(workers)
+        self.on_change: Callable[[], None] = lambda: None
         self._workers = [Worker(options, patience) for options in workers]
         self._free = list(self._workers)
         self._freed = asyncio.Condition()
@@ -93,6 +103,16 @@ class LocalExecutor:
     def process_ids(self) -> tuple[int, ...]:
         """The ids of the worker processes that run now."""
         return tuple(pid for worker in self._workers if (pid := worker.process_id) is not None)
+
+    @property
+    def ready_workers(self) -> int:
+        """How many workers have their device."""
+        return sum(worker.is_ready for worker in self._workers)
+
+    @property
+    def restarts(self) -> int:
+        """How often a worker process was started after another one that had ended."""
+        return sum(max(0, worker.starts - 1) for worker in self._workers)
 
     async def ready(self) -> None:
         """Wait until every worker has its device."""
@@ -131,11 +151,13 @@ class Worker:
     """One worker process: started ahead of need, started again when it dies.
 
     With `patience` it is killed when it says nothing of a run for so many seconds, but while it
-    loads, which may be a download. `model` is the one that it was asked for last.
+    loads, which may be a download. `model` is the one that it was asked for last, and `starts` are
+    those of the process.
     """
 
     def __init__(self, options: WorkerOptions, patience: float | None = None) -> None:
         self.model: str | None = None
+        self.starts = 0
         self._options = options
         self._patience = patience
         self._numbers = itertools.count(1)
@@ -152,11 +174,17 @@ class Worker:
         """The id of the process, None while there is none."""
         return self._process.pid if self._process else None
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether the process has its device."""
+        return self._ready.is_set()
+
     def start(self) -> None:
         """Start the process, without waiting until it is ready."""
         self._ready.clear()
         self._start_failure = None
-        self._life = asyncio.create_task(self._live(), name="inference worker")
+        with about_job(None):  # it outlives the job that may have asked for it
+            self._life = asyncio.create_task(self._live(), name="inference worker")
 
     async def run(self, request: Request) -> AsyncGenerator[Progress | Result, None]:
         """Send a request to the process and yield what it reports.
@@ -172,8 +200,8 @@ class Worker:
         inbox = self._inboxes[number] = asyncio.Queue()
         self._idle.clear()
         try:
-            self._send(Run(number, request))
-            async for event in _events(inbox, self._patience):
+            self._send(Run(number, request, current_job()))
+            async for event in events(inbox.get, self._patience):
                 yield event
         except WorkerHung:
             if self._process is not None:
@@ -257,6 +285,7 @@ class Worker:
 
     async def _live_once(self) -> int:
         """Run one process from its start to its end and return its exit code."""
+        self.starts += 1
         process = self._process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
@@ -306,15 +335,19 @@ def _end_input(process: asyncio.subprocess.Process) -> None:
     process.stdin.close()
 
 
-async def _events(
-    inbox: asyncio.Queue[object], patience: float | None
+async def events(
+    receive: Callable[[], Awaitable[object]], patience: float | None
 ) -> AsyncIterator[Progress | Result]:
-    """Yield the events of one run up to its result; raise what it failed with."""
+    """Yield the events of one run up to its result; raise what it failed with.
+
+    `receive` gives the next message about it, of which WorkerDied is one. Raise WorkerHung when
+    there is none for `patience` seconds, but while it loads.
+    """
     is_loading = False
     while True:
         try:
             async with asyncio.timeout(None if is_loading else patience):
-                message = await inbox.get()
+                message = await receive()
         except TimeoutError:
             assert patience is not None
             raise WorkerHung(patience) from None

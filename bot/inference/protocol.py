@@ -49,10 +49,14 @@ class WorkerOptions:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Bot to worker: make this; `number` names the run in all messages about it."""
+    """Bot to worker: make this; `number` names the run in all messages about it.
+
+    What is logged meanwhile bears the id of the `job` that it is for.
+    """
 
     number: int
     request: Request
+    job: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ Started by the executor as `python -m bot.inference.worker`. It alone imports to
 
 from __future__ import annotations
 
+import logging
 import os
 import queue
 import signal
@@ -12,6 +13,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, BinaryIO
 
 from bot.errors import BotError
@@ -30,13 +32,15 @@ from bot.inference.protocol import (
     WorkerError,
     WorkerOptions,
 )
-from bot.logs import configure_logging
+from bot.logs import about_job, configure_logging, report_crashes
 
 if TYPE_CHECKING:
     from bot.inference.engine import Engine
     from bot.inference.parts import Parts, Watch
     from bot.inference.pipelines import Pipelines
     from bot.inference.tools import Family
+
+_log = logging.getLogger(__name__)
 
 
 class Inbox:
@@ -71,6 +75,7 @@ class Inbox:
         self._cancelled.discard(number)
 
     def _read(self) -> None:
+        exit_code = 1
         try:
             while True:
                 message = protocol.read(self._stream)
@@ -80,9 +85,13 @@ class Inbox:
                     self._cancelled.add(message.number)
                 elif isinstance(message, Look):
                     self.look(message)
+        except EOFError:
+            exit_code = 0  # the bot is gone or closes us
+        except Exception:
+            _log.critical("the messages of the bot cannot be read any more", exc_info=True)
         finally:
-            # the bot is gone or closes us; the main thread may be deep inside a kernel
-            os._exit(0)
+            # at once: the main thread may be deep inside a kernel
+            os._exit(exit_code)
 
 
 class Outbox:
@@ -114,7 +123,10 @@ def build_engine(options: WorkerOptions) -> tuple[Engine, Pipelines]:
     from bot.inference.engine import Engine
 
     classifier = Classifier(
-        options.classifier, labels=options.classifier_labels, token=options.hf_token
+        options.classifier,
+        labels=options.classifier_labels,
+        token=options.hf_token,
+        notes=options.store_folder,
     )
     engine = Engine(pipelines, pipelines.device, previews=options.previews, classifier=classifier)
     return engine, pipelines
@@ -166,14 +178,20 @@ def serve(engine: Engine, pipelines: Pipelines, inbox: Inbox, outbox: Outbox) ->
         warm_up(engine, pipelines, is_wanted=lambda: not inbox.has_run)
     while True:
         run = inbox.next_run()
-        message = outcome(engine, run, inbox, outbox)
+        with about_job(run.job):
+            message = outcome(engine, run, partial(inbox.is_cancelled, run.number), outbox.send)
         outbox.send(message)
         if isinstance(message, Failed) and message.fatal:
             sys.exit(1)
         inbox.forget(run.number)
 
 
-def outcome(engine: Engine, run: Run, inbox: Inbox, outbox: Outbox) -> Happened | Stopped | Failed:
+def outcome(
+    engine: Engine,
+    run: Run,
+    is_cancelled: Callable[[], bool],
+    send: Callable[[Happened], None],
+) -> Happened | Stopped | Failed:
     """Make what a run asks for, sending its progress, and return the message that ends it."""
     from bot.inference.devices import is_lost
     from bot.inference.watch import Cancelled
@@ -182,8 +200,8 @@ def outcome(engine: Engine, run: Run, inbox: Inbox, outbox: Outbox) -> Happened 
     try:
         result = engine.run(
             run.request,
-            report=lambda progress: outbox.send(Happened(run.number, progress)),
-            cancelled=lambda: inbox.is_cancelled(run.number),
+            report=lambda progress: send(Happened(run.number, progress)),
+            cancelled=is_cancelled,
         )
     except Cancelled:
         return Stopped(run.number)
@@ -206,7 +224,8 @@ def main() -> None:
         options: WorkerOptions = protocol.read(sys.stdin.buffer)
     except EOFError:
         sys.exit(0)  # the bot has ended in the meantime
-    configure_logging(options.log_level, options.log_format)
+    configure_logging(options.log_level, options.log_format, [options.hf_token])
+    report_crashes()
     inbox = Inbox(sys.stdin.buffer)
     try:
         engine, pipelines = build_engine(options)
