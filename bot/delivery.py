@@ -9,13 +9,14 @@ import asyncio
 import contextlib
 import logging
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from weakref import WeakValueDictionary
 
 import discord
 
 from bot.errors import StorageError
-from bot.events import Ended, JobEvent
+from bot.events import Ended, JobEvent, on_behalf_of
 from bot.fitting import fitted
 from bot.i18n import speaking
 from bot.inference.types import Progress, Queued, Result
@@ -62,12 +63,17 @@ class Delivery:
         self._turns: WeakValueDictionary[int, asyncio.Lock] = WeakValueDictionary()
         """For each job whose message is being edited: one edit waits for the other."""
 
+    @property
+    def arrivals(self) -> Mapping[str, int]:
+        """How many events came by each rung of the ladder, and `none` of them."""
+        return self._ladder.arrivals
+
     async def deliver(self, job: Job, event: JobEvent) -> bool:
         """Show an event in the job's message and tell whether Discord took it.
 
         Progress may be passed over; everything else is shown, after what was under way.
         """
-        with speaking(job.language):
+        with on_behalf_of(job):
             return await self._deliver(job, event)
 
     async def _deliver(self, job: Job, event: JobEvent) -> bool:

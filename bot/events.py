@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from bot.i18n import speaking
 from bot.inference.types import Progress, Queued, Result
+from bot.logs import about_job
 from bot.records import Job
 
 
@@ -19,6 +23,13 @@ class Ended:
 
 
 JobEvent = Queued | Progress | Result | Ended
+
+
+@contextmanager
+def on_behalf_of(job: Job) -> Iterator[None]:
+    """Speak the language of a job in a block, and let all that is logged there bear its id."""
+    with speaking(job.language), about_job(job.id):
+        yield
 
 
 class Deliver(Protocol):

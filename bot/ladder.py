@@ -6,6 +6,7 @@ import asyncio
 import logging
 import secrets
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -99,6 +100,14 @@ class Ladder:
     """Brings events to their members; `controls` gives the buttons, `storage` keeps nonces."""
 
     def __init__(self, client: discord.Client, controls: Controls, storage: Storage) -> None:
+        rungs = (
+            self._edit_through_interaction,
+            self._edit_as_bot,
+            self._post_in_channel,
+            self._post_to_member,
+        )
+        self.arrivals = Counter({_name(rung): 0 for rung in rungs} | {"none": 0})
+        """How many events each rung has brought, and `none` of them."""
         self._client = client
         self._controls = controls
         self._storage = storage
@@ -132,11 +141,13 @@ class Ladder:
                 break  # it has no session any more, as after the gateway refused the token
             try:
                 posted = await self._take(parcel, failure, rung)
+                self.arrivals[_name(rung)] += 1
                 return Arrival(posted=posted, message=parcel.message)
             except FAULTS as error:
                 too_large += _is_too_large(error)
                 if too_large > 1 or not (_is_too_large(error) or _leads_on(error)):
                     break
+        self.arrivals["none"] += 1
         _log.warning("job %d: not delivered: %s", job.id, _kind(event))
         return None
 
@@ -190,8 +201,7 @@ class Ladder:
             return posted
         text = _("{member}, this is for your request.", member=f"<@{origin.user_id}>")
         if not parcel.gone:
-            place = f"{origin.guild_id or '@me'}/{origin.channel_id}/{origin.message_id}"
-            text += f" https://discord.com/channels/{place}"
+            text += f" {origin.jump_url}"
         member = discord.AllowedMentions(
             everyone=False, roles=False, replied_user=False, users=[discord.Object(origin.user_id)]
         )
@@ -265,6 +275,10 @@ async def _message(job: Job, event: JobEvent) -> Message:
     if isinstance(event, Result):
         return await shown(job, event, job.origin.filesize_limit)
     return compose(job, event)
+
+
+def _name(rung: Rung) -> str:
+    return rung.__name__.removeprefix("_")
 
 
 def _kind(event: JobEvent) -> str:

@@ -18,6 +18,7 @@ from bot.config import Settings
 from bot.delivery import Delivery
 from bot.errors import UnsupportedQuantization
 from bot.events import JobEvent
+from bot.inference.previews import MaskPreviews
 from bot.inference.types import Progress, Queued
 from tests.catalogues import Catalogues
 from tests.cogs.messages import gallery, texts
@@ -35,9 +36,11 @@ def held() -> HeldExecutor:
 
 
 @pytest.fixture
-async def held_scene(settings: Settings, held: HeldExecutor) -> AsyncIterator[Scene]:
+async def held_scene(
+    settings: Settings, held: HeldExecutor, previews: MaskPreviews
+) -> AsyncIterator[Scene]:
     """The bot on a simulated server, its executor in the test's hand."""
-    async with open_scene(settings, held) as scene:
+    async with open_scene(settings, held, previews=previews) as scene:
         yield scene
 
 

@@ -14,6 +14,7 @@ from simcord.backend.models import Overwrite
 from bot import ladder
 from bot.config import Settings
 from bot.errors import JobError
+from bot.inference.previews import MaskPreviews
 from bot.inference.types import Progress
 from bot.storage import Storage
 from tests.catalogues import Catalogues
@@ -32,9 +33,11 @@ def held() -> HeldExecutor:
 
 
 @pytest.fixture
-async def scene(settings: Settings, held: HeldExecutor) -> AsyncIterator[Scene]:
+async def scene(
+    settings: Settings, held: HeldExecutor, previews: MaskPreviews
+) -> AsyncIterator[Scene]:
     """The bot on a simulated server, its executor in the test's hand."""
-    async with open_scene(settings, held) as scene:
+    async with open_scene(settings, held, previews=previews) as scene:
         yield scene
 
 
@@ -126,6 +129,11 @@ MISHAPS = {
     "thread archived": (archive_thread, "channel"),
     "thread locked": (lock_thread, "direct"),
 }
+RUNG_TO = {
+    "own message": "edit_as_bot",
+    "channel": "post_in_channel",
+    "direct": "post_to_member",
+}
 
 
 @pytest.mark.parametrize("mishap", MISHAPS)
@@ -138,6 +146,7 @@ async def test_a_picture_arrives_once_whatever_became_of_its_place(
     await finish(scene, held)
     ((channel_id, message_id),) = pictures(scene)
     assert channel_id == (direct(scene) if arrival == "direct" else scene.channel.id)
+    assert scene.app.delivery.arrivals[RUNG_TO[arrival]] == 1
     assert (message_id == message.id) == (arrival == "own message")
     assert await state(scene) == "delivered"
 

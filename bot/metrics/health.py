@@ -1,0 +1,61 @@
+"""Whether a bot is well, and whether it could make a picture now, each in one sentence if not."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from dataclasses import dataclass
+
+from bot.client import FluxBot
+from bot.errors import BotError
+from bot.inference.executor import LocalExecutor
+from bot.metrics.shards import Shards
+
+PATIENCE = 1.0
+"""Seconds that an executor has to say that runs can begin."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Health:
+    """Looks at the client, its shards and its workers; `stop` is set when the bot is to end."""
+
+    client: FluxBot
+    shards: Shards
+    stop: asyncio.Event
+
+    def fault(self) -> str | None:
+        """Return what only a restart mends, if there is anything.
+
+        A connection that is lost is made again, and a worker that ends is started again, so neither
+        is. An event loop that hangs does not answer at all.
+        """
+        if self.client.is_closed():
+            return "The connection to Discord is closed for good."
+        return None
+
+    async def obstacle(self) -> str | None:
+        """Return why no picture can be asked for now, if there is a reason."""
+        if self.stop.is_set():
+            return "The bot is being stopped."
+        if fault := self.fault():
+            return fault
+        if self.client.user is None:
+            return "The bot has not logged in to Discord yet."
+        if not self.client.is_ready():
+            return "Discord has not told yet which servers there are."
+        lost = [str(shard) for shard, connected in self.shards.connected.items() if not connected]
+        if lost:
+            return f"Not connected to Discord's gateway: shard {', '.join(lost)}."
+        if not await self._has_worker():
+            return "No inference process is ready."
+        return None
+
+    async def _has_worker(self) -> bool:
+        executor = self.client.executor
+        if isinstance(executor, LocalExecutor):  # which would start one if it were asked to wait
+            return executor.ready_workers > 0
+        with contextlib.suppress(BotError, TimeoutError):
+            async with asyncio.timeout(PATIENCE):
+                await executor.ready()
+            return True
+        return False
