@@ -16,6 +16,9 @@ from bot.schema import migrate
 
 FILENAME = "bot.sqlite3"
 
+BUSY_SECONDS = 5.0
+"""How long a change waits for another program that writes into the file: a backup, a person."""
+
 
 class Database:
     """The connection to a data folder's database. Open it with `Database.open`."""
@@ -32,7 +35,9 @@ class Database:
         """Open a data folder, made and migrated as needed; raise StorageError."""
         prepare_folder(folder)
         with sentences(folder):
-            connection = await aiosqlite.connect(folder / FILENAME, isolation_level=None)
+            connection = await aiosqlite.connect(
+                folder / FILENAME, isolation_level=None, timeout=BUSY_SECONDS
+            )
         try:
             connection.row_factory = sqlite3.Row
             with sentences(folder):

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from bot.errors import DiskFull, StorageError
+from bot.errors import DiskFull, StorageBusy, StorageError
 
 FOLDERS = ("images", "inputs")
 
@@ -60,8 +60,12 @@ def sentences(folder: Path) -> Iterator[None]:
         kind = DiskFull if error.errno in (errno.ENOSPC, errno.EDQUOT) else StorageError
         raise kind(folder, error.strerror or str(error)) from error
     except sqlite3.Error as error:
-        kind = DiskFull if "disk is full" in str(error) else StorageError
-        raise kind(folder, str(error)) from error
+        raise _kind_of(error)(folder, str(error)) from error
+
+
+def _kind_of(error: sqlite3.Error) -> type[StorageError]:
+    kinds = {"disk is full": DiskFull, "database is locked": StorageBusy}
+    return next((kind for words, kind in kinds.items() if words in str(error)), StorageError)
 
 
 def input_path(sha256: str) -> str:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from bot.errors import JobError, StorageError
-from bot.events import Deliver, Ended, JobEvent
-from bot.i18n import N_, _, speaking
+from bot.events import Deliver, Ended, JobEvent, on_behalf_of
+from bot.i18n import N_, _
 from bot.inference.types import Result
 from bot.records import Job
 from bot.replay import agreement
@@ -49,6 +49,10 @@ class Outbox:
         self._on_arrival = on_arrival
         self._letters: dict[asyncio.Task[None], _Letter] = {}
         self._late: dict[asyncio.Task[None], Job] = {}
+        self._not_kept: dict[int, str] = {}
+        """For each job whose pictures could not be kept, what its member is told of that."""
+        self._unwritten: dict[int, Callable[[], Awaitable[None]]] = {}
+        """For each job what is to be recorded as soon as the disk takes it."""
         # the pictures of what was made before are read anew, those of one job at a time
         self._one_by_one = asyncio.Lock()
 
@@ -64,12 +68,13 @@ class Outbox:
 
     async def tell(self, job: Job, event: JobEvent) -> bool:
         """Tell a member what has happened, and return whether that was taken."""
-        try:
-            return await self._deliver(job, event)
-        except Exception:
-            # a defect there must not stop the queue
-            _log.exception("job %d: its member could not be told", job.id)
-            return False
+        with on_behalf_of(job):
+            try:
+                return await self._deliver(job, event)
+            except Exception:
+                # a defect there must not stop the queue
+                _log.exception("job %d: its member could not be told", job.id)
+                return False
 
     async def send(self, job: Job, event: Result | Ended) -> bool:
         """Record how a job ended, and return then whether it could; it is brought meanwhile."""
@@ -94,14 +99,15 @@ class Outbox:
     async def abandon(self) -> None:
         """Leave what is on its way to the next start."""
         await _cancel([*self._letters, *self._late])
+        await self._catch_up()
 
     def _post(
         self, letter: _Letter, way: Coroutine[Any, Any, None], what: str
     ) -> asyncio.Task[None]:
-        with speaking(letter.job.language):  # so does the task, whoever began it
+        with on_behalf_of(letter.job):  # so is the task, whoever began it
             task = asyncio.create_task(way, name=f"{what} of job {letter.job.id}")
-        self._letters[task] = letter
-        task.add_done_callback(self._arrive)
+            self._letters[task] = letter
+            task.add_done_callback(self._arrive)
         return task
 
     def _arrive(self, letter: asyncio.Task[None]) -> None:
@@ -141,15 +147,17 @@ class Outbox:
             _log.exception("job %d could not be compared with job %d", job.id, job.repeats)
             note = _("This could not be compared with job {job}.", job=job.repeats)
         result = replace(result, notes=(*result.notes, note))
-        with contextlib.suppress(StorageError):
+        try:
             await self._storage.set_notes(job.id, result.notes)
+        except StorageError as error:
+            _log.warning("job %d: how it compares is not kept: %s", job.id, error)
         return result
 
     async def _record(self, job: Job, event: Result | Ended) -> Result | Ended:
         """Record how a job ended, and return what its member is to be told."""
         if isinstance(event, Ended):
-            with contextlib.suppress(StorageError):
-                await self._storage.end_job(job.id, event.state, event.text)
+            end = partial(self._storage.end_job, job.id, event.state, event.text)
+            await self._write(job, end)
             return event
         try:
             await self._storage.finish_job(job.id, event)
@@ -159,15 +167,36 @@ class Outbox:
             # the member gets the pictures all the same
             _log.error("job %d is not kept: %s", job.id, error)
             note = _("This is not kept in the history. {error}", error=error)
+            self._not_kept[job.id] = note
             return replace(event, notes=(*event.notes, note))
         return event
+
+    async def _write(self, job: Job, write: Callable[[], Awaitable[None]]) -> None:
+        """Record what became of a job, or do so when the disk has room, or its lock is free.
+
+        Otherwise the next start would make once more what its member has been told of.
+        """
+        self._unwritten[job.id] = write
+        await self._catch_up()
+
+    async def _catch_up(self) -> None:
+        for job_id, write in list(self._unwritten.items()):
+            try:
+                await write()
+            except StorageError as error:
+                _log.warning("job %d: what became of it is not recorded yet: %s", job_id, error)
+                return
+            if self._unwritten.get(job_id) is write:
+                del self._unwritten[job_id]
 
     async def _hand_over(self, job: Job, result: Result) -> bool:
         """Bring a result, or else that it cannot be brought, and return whether that was taken."""
         if not await self.tell(job, result):
             return await self._admit(job, _(UNDELIVERED))
-        with contextlib.suppress(StorageError):
-            await self._storage.mark_delivered(job.id)
+        if note := self._not_kept.pop(job.id, None):
+            await self._close(job, note)
+        else:
+            await self._write(job, partial(self._storage.mark_delivered, job.id))
         return True
 
     async def _admit(self, job: Job, text: str) -> bool:
@@ -183,8 +212,7 @@ class Outbox:
 
     async def _close(self, job: Job, text: str) -> None:
         """Let a job be over; its pictures stay in the history."""
-        with contextlib.suppress(StorageError):
-            await self._storage.end_job(job.id, "failed", text)
+        await self._write(job, partial(self._storage.end_job, job.id, "failed", text))
 
     async def _bring_late(self, job: Job) -> None:
         """Try a few times more what was not taken."""

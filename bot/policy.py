@@ -34,6 +34,9 @@ from bot.words import Blocklist
 ASK = N_("Its moderators decide on that.")
 MOST_BLOCKLISTS = 100
 """Servers whose blocked words are kept compiled."""
+AHEAD = 3600.0
+"""Seconds that work may have ended in the future: clocks are set, though seldom by much."""
+
 YOURS_USED_UP = N_("You have used up the time on the GPU for 24 hours, {time}.")
 SERVERS_USED_UP = N_("This server has used up the time on the GPU for 24 hours, {time}.")
 MOST_NAMED = 10
@@ -100,6 +103,10 @@ class Policy:
         """Return what is set where somebody asks."""
         return await self._storage.settings.at(visit.guild_id, *visit.channel_ids)
 
+    def quantization(self, settings: ServerSettings) -> Quantization:
+        """Return what a request gets that names none: the server's, else the operator's."""
+        return settings.quantization or self._quantization
+
     @asynccontextmanager
     async def admission(
         self,
@@ -163,7 +170,7 @@ class Policy:
             max_count=settings.max_count,
             max_steps=settings.max_steps,
             max_size=self._family.pixels(settings.max_size),
-            quantization=self._quantization_of(settings),
+            quantization=self.quantization(settings),
             is_quantization_locked=settings.quantization_locked,
         )
 
@@ -263,7 +270,7 @@ class Policy:
                 )
 
     def _check_quantizations(self, request: Request, settings: ServerSettings) -> None:
-        locked = self._quantization_of(settings)
+        locked = self.quantization(settings)
         asked = {each.quantization for each in variations(request)}
         if not settings.quantization_locked or asked == {locked}:
             return
@@ -294,9 +301,6 @@ class Policy:
             blocklist = self._blocklists[lists] = Blocklist(*lists)
         return blocklist.find(prompt)
 
-    def _quantization_of(self, settings: ServerSettings) -> Quantization:
-        return settings.quantization or self._quantization
-
     async def _check_seconds(self, visit: Visit, settings: ServerSettings, factor: float) -> None:
         """Look at the last 24 hours, and at what waits already."""
         mine, ours = seconds_limits(settings, factor)
@@ -314,10 +318,16 @@ class Policy:
         if guild_id is None:
             return None
         return Spent(
-            usage=await self._storage.usage(self._clock() - DAY, guild_id, user_id),
+            usage=await self._used(guild_id, user_id),
             pending=self._pending(guild_id, user_id),
             limit=limit,
         )
+
+    async def _used(self, guild_id: int, user_id: int | None) -> list[tuple[float, float]]:
+        now = self._clock()
+        used = await self._storage.usage(now - DAY, guild_id, user_id)
+        # what lies ahead was noted by a clock that was wrong: it would count until then
+        return [(ended_at, seconds) for ended_at, seconds in used if ended_at < now + AHEAD]
 
     def _check_cooldown(
         self, visit: Visit, settings: ServerSettings, factor: float

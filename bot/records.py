@@ -83,6 +83,12 @@ class Origin:
     filesize_limit: int = DEFAULT_FILESIZE_LIMIT
     look: Look = Look()
 
+    @property
+    def jump_url(self) -> str:
+        """The link to the message that the answer goes to."""
+        place = f"{self.guild_id or '@me'}/{self.channel_id}/{self.message_id}"
+        return f"https://discord.com/channels/{place}"
+
     @classmethod
     def from_values(cls, values: Mapping[str, Any]) -> Origin:
         """Return the origin of plain values, as `asdict` gives them."""
@@ -164,6 +170,19 @@ class Draft:
     request: Request
     created_at: float
 
+
+RECORD_PARENTS = """INSERT OR IGNORE INTO parents (job_id, parent_id)
+    SELECT child.id, min(jobs.id)
+    FROM jobs AS child
+    JOIN inputs ON inputs.job_id = child.id
+    JOIN images ON images.sha256 = inputs.sha256
+    JOIN jobs ON jobs.id = images.job_id
+    WHERE child.id = ? AND jobs.guild_id IS child.guild_id
+    AND (jobs.user_id = child.user_id OR NOT jobs.private AND jobs.guild_id IS NOT NULL)
+    GROUP BY inputs.name"""
+"""A picture that comes back as an attachment tells where it is from, to those who could see it.
+
+Of jobs that have made the same one, as a comparison does, it is from the first."""
 
 SELECT_JOBS = """SELECT *,
     (SELECT group_concat(name) FROM inputs WHERE job_id = jobs.id) AS inputs,

@@ -25,6 +25,7 @@ from bot.i18n import N_, _
 from bot.inference.types import Adjustment, Request, Result
 from bot.personal import PersonalData
 from bot.records import (
+    RECORD_PARENTS,
     SELECT_JOBS,
     Draft,
     Job,
@@ -43,22 +44,9 @@ END_JOB = """UPDATE jobs SET state = ?, error = ?, finished_at = coalesce(finish
 UNKNOWN = N_("This job is not known any more.")
 
 RECORD_USAGE = """INSERT INTO usage (user_id, guild_id, ended_at, seconds)
-    SELECT user_id, guild_id, finished_at, max(0, finished_at - started_at)
-    FROM jobs WHERE id = ? AND started_at IS NOT NULL"""
-"""To be carried out once, by what ends the work on a job."""
-
-RECORD_PARENTS = """INSERT OR IGNORE INTO parents (job_id, parent_id)
-    SELECT child.id, min(jobs.id)
-    FROM jobs AS child
-    JOIN inputs ON inputs.job_id = child.id
-    JOIN images ON images.sha256 = inputs.sha256
-    JOIN jobs ON jobs.id = images.job_id
-    WHERE child.id = ? AND jobs.guild_id IS child.guild_id
-    AND (jobs.user_id = child.user_id OR NOT jobs.private AND jobs.guild_id IS NOT NULL)
-    GROUP BY inputs.name"""
-"""A picture that comes back as an attachment tells where it is from, to those who could see it.
-
-Of jobs that have made the same one, as a comparison does, it is from the first."""
+    SELECT user_id, guild_id, finished_at, ?2
+    FROM jobs WHERE id = ?1 AND started_at IS NOT NULL"""
+"""To be carried out once, by what ends the work on a job, with the seconds that it took."""
 
 
 class Storage:
@@ -69,6 +57,7 @@ class Storage:
         self._folder = database.folder
         # between the look whether an input is in use, or there, and the act
         self._inputs = asyncio.Lock()
+        self._begun: dict[int, float] = {}
         self.settings = SettingsStore(database)
         self.archive = Archive(database)
         self.departures = Departures(database)
@@ -135,6 +124,7 @@ class Storage:
             time.time(),
             job_id,
         )
+        self._begun[job_id] = time.perf_counter()
         return await self.job(job_id)
 
     async def put_back(self, job_id: int, *, counts: bool) -> None:
@@ -230,7 +220,15 @@ class Storage:
                 " WHERE id = ?",
                 (outcome, control_path, time.time(), job_id),
             )
-            await connection.execute(RECORD_USAGE, (job_id,))
+            await connection.execute(RECORD_USAGE, (job_id, self._took(job_id)))
+
+    def _took(self, job_id: int) -> float:
+        """Return how long a job has run; the time of day may have been set meanwhile.
+
+        It counts once, and not what an earlier process did, which did not come to its end.
+        """
+        begun = self._begun.pop(job_id, None)
+        return 0.0 if begun is None else time.perf_counter() - begun
 
     async def set_notes(self, job_id: int, notes: Sequence[str]) -> None:
         """Record what is to be said with the pictures of a job, if they are kept."""
@@ -276,7 +274,7 @@ class Storage:
             counted = await (await connection.execute(ended, (job_id,))).fetchone()
             await connection.execute(END_JOB, (state, error, time.time(), job_id))
             if counted is None:
-                await connection.execute(RECORD_USAGE, (job_id,))
+                await connection.execute(RECORD_USAGE, (job_id, self._took(job_id)))
 
     async def usage(
         self, since: float, guild_id: int, user_id: int | None = None
@@ -321,9 +319,9 @@ class Storage:
             raise JobError(_("This preview has expired. Please send the command once more."))
         return read_draft(rows[0])
 
-    async def drafts_before(self, created_at: float) -> list[Draft]:
-        """Return the drafts that are older than a time."""
-        rows = await self._database.rows("SELECT * FROM drafts WHERE created_at < ?", created_at)
+    async def drafts(self) -> list[Draft]:
+        """Return all drafts, also those that an earlier process has left."""
+        rows = await self._database.rows("SELECT * FROM drafts")
         return [read_draft(row) for row in rows]
 
     async def draft_images(self, draft_id: int) -> dict[str, bytes]:

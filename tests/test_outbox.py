@@ -7,10 +7,11 @@ import weakref
 from collections.abc import AsyncIterator
 from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from bot.errors import StorageError
+from bot.errors import DiskFull, StorageError
 from bot.events import Ended, JobEvent
 from bot.inference.types import Result
 from bot.outbox import UNDELIVERED, Outbox
@@ -189,8 +190,11 @@ async def test_a_repetition_is_recorded_before_it_is_compared(
     assert await storage.result(await storage.job(job.id)) == noted
 
 
-async def test_a_note_that_cannot_be_recorded_costs_no_pictures(
-    storage: Storage, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+async def test_a_note_that_cannot_be_recorded_costs_no_pictures_and_the_log_says_so(
+    storage: Storage,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     async def full(*_: object) -> None:
         raise StorageError(tmp_path, "no room")
@@ -206,6 +210,35 @@ async def test_a_note_that_cannot_be_recorded_costs_no_pictures(
     assert isinstance(result, Result)
     assert len(result.notes) == 1
     assert (await storage.job(job.id)).state == "delivered"
+    assert f"job {job.id}: how it compares is not kept: " in caplog.text
+
+
+async def test_an_end_that_the_disk_does_not_take_is_recorded_with_the_next_one(
+    storage: Storage,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    end_job, has_room = storage.end_job, asyncio.Event()
+
+    async def end_where_there_is_room(*arguments: Any) -> None:
+        if not has_room.is_set():
+            raise DiskFull(tmp_path, "")
+        await end_job(*arguments)
+
+    monkeypatch.setattr(storage, "end_job", end_where_there_is_room)
+    first, second = await queued(storage), await queued(storage)
+    outbox = outbox_for(storage, Mailbox())
+    ended = Ended(state="cancelled", text="Cancelled.")
+    await outbox.send(first, ended)
+    await is_through(outbox)
+    assert (await storage.job(first.id)).state == "queued"
+    assert f"job {first.id}: what became of it is not recorded yet: " in caplog.text
+    has_room.set()
+    await outbox.send(second, ended)
+    await is_through(outbox)
+    states = [(await storage.job(each.id)).state for each in (first, second)]
+    assert states == ["cancelled", "cancelled"]
 
 
 async def test_pictures_on_their_way_to_a_member_are_taken_back_and_those_of_others_are_not(

@@ -70,8 +70,7 @@ class House:
         )
         job = await self.storage.add_job(REQUEST, origin)
         await self.storage.start_job(job.id)
-        database = self.storage._database
-        await database.change("UPDATE jobs SET started_at = ?", self.now - seconds)
+        self.storage._begun[job.id] -= seconds
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("bot.storage.time.time", lambda: self.now)
             await self.storage.finish_job(job.id, result_for(REQUEST))
@@ -290,6 +289,16 @@ async def test_the_seconds_of_a_day_run_out_and_say_when_there_are_more(house: H
     await house.use(50)
     assert f"<t:{first + DAY:.0f}:R>" in await refusal(house.policy())
     house.now = first + DAY + 1
+    await admit(house.policy())
+
+
+async def test_seconds_that_a_wrong_clock_noted_in_the_future_count_for_nobody(
+    house: House,
+) -> None:
+    await house.set(seconds_per_member=100)
+    await house.use(1000)
+    await refusal(house.policy())
+    house.now -= 7 * DAY
     await admit(house.policy())
 
 

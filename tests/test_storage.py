@@ -10,6 +10,7 @@ import os
 import sqlite3
 import stat
 import threading
+import time
 from collections.abc import AsyncIterator
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -90,6 +91,18 @@ async def test_a_finished_job_has_its_pictures_and_what_was_measured(storage: St
     assert await storage.result(made) == RESULT
     await storage.mark_delivered(job.id)
     assert (await storage.job(job.id)).state == "delivered"
+
+
+async def test_a_clock_that_is_set_while_a_job_runs_costs_its_member_nothing(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = await storage.add_job(REQUEST, replace(ORIGIN, guild_id=5))
+    await storage.start_job(job.id)
+    tomorrow = time.time() + 86400
+    monkeypatch.setattr("bot.storage.time.time", lambda: tomorrow)
+    await storage.finish_job(job.id, RESULT)
+    ((_, seconds),) = await storage.usage(0, 5)
+    assert 0 < seconds < 86400
 
 
 async def test_the_control_image_of_a_result_is_kept_with_its_pictures(storage: Storage) -> None:
@@ -181,10 +194,11 @@ async def test_removing_a_draft_leaves_the_files_that_a_job_needs(storage: Stora
     assert await storage.inputs(job.id) == FILL.images
 
 
-async def test_old_drafts_are_found_by_their_age(storage: Storage) -> None:
-    draft = await storage.add_draft(FILL, ORIGIN)
-    assert await storage.drafts_before(draft.created_at) == []
-    assert await storage.drafts_before(draft.created_at + 1) == [draft]
+async def test_all_drafts_are_found_until_they_are_removed(storage: Storage) -> None:
+    first, second = [await storage.add_draft(FILL, ORIGIN) for _ in range(2)]
+    assert await storage.drafts() == [first, second]
+    await storage.remove_draft(first.id)
+    assert await storage.drafts() == [second]
 
 
 async def test_a_job_that_ended_otherwise_says_why(storage: Storage) -> None:
@@ -435,7 +449,7 @@ async def test_a_database_that_another_program_holds_is_one_sentence_and_nothing
         await storage._database._connection.execute("PRAGMA busy_timeout = 50")
         other = sqlite3.connect(tmp_path / "bot.sqlite3", isolation_level=None)
         other.execute("BEGIN EXCLUSIVE")
-        with pytest.raises(StorageError, match="database is locked"):
+        with pytest.raises(StorageError, match="Another program holds"):
             await storage.start_job(job.id)
         other.execute("ROLLBACK")
         other.close()

@@ -7,6 +7,7 @@ and renamed when it is complete, so there is a whole one or none.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import itertools
 import json
@@ -15,16 +16,16 @@ import re
 import shutil
 import tempfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from huggingface_hub import constants, save_torch_state_dict
 from optimum.quanto import quantization_map
 from optimum.quanto.nn import QModuleMixin
@@ -62,7 +63,8 @@ class Source:
         if not indices:
             return sorted(self.folder.glob("*.safetensors"))
         names = json.loads(indices[0].read_text(encoding="utf-8"))["weight_map"].values()
-        return [self.folder / name for name in sorted(set(names))]
+        # beside the index, wherever that may point: they are deleted in the end
+        return [self.folder / Path(name).name for name in sorted(set(names))]
 
     @property
     def commit(self) -> str | None:
@@ -102,6 +104,7 @@ class Store:
     def __init__(self, folder: Path, dtype: torch.dtype) -> None:
         self._folder = folder
         self._dtype = str(dtype).removeprefix("torch.")
+        self._compared: set[Path] = set()
 
     def path(self, source: Source) -> Path:
         """Return where a part lies, or would lie."""
@@ -111,9 +114,25 @@ class Store:
     def check(self, source: Source) -> None:
         """Raise NotStored unless a part of the source's revision is stored, each file in its size.
 
-        What is in the files is not read; `load` compares checksums.
+        What is in the files is not read; `compare` and `load` do.
         """
         self._manifest(source)
+
+    def size(self, source: Source) -> int:
+        """Return the bytes of the files of a stored part; raise NotStored."""
+        return sum(entry["bytes"] for entry in self._manifest(source)["files"].values())
+
+    def compare(self, source: Source, tell: Callable[[int], None] = lambda _: None) -> None:
+        """Raise NotStored unless the files of a stored part are as they were written.
+
+        `load` does not compare it once more then. `tell` hears of the bytes that are compared.
+        """
+        path, manifest = self.path(source), self._manifest(source)
+        if path in self._compared:
+            return
+        files = {path / name: entry for name, entry in manifest["files"].items()}
+        _compare_checksums(files, tell)
+        self._compared.add(path)
 
     def load(self, source: Source, skeleton: torch.nn.Module, device: torch.device) -> None:
         """Fill a quantised skeleton with a stored part, on the device; raise NotStored.
@@ -122,7 +141,9 @@ class Store:
         never holds a second copy.
         """
         manifest, folder = self._manifest(source), self.path(source)
-        _compare_checksums({folder / name: entry for name, entry in manifest["files"].items()})
+        if folder not in self._compared:
+            files = {folder / name: entry for name, entry in manifest["files"].items()}
+            _compare_checksums(files)
         kept = json.loads((folder / QUANTIZATION_MAP).read_text(encoding="utf-8"))
         if kept != quantization_map(skeleton):
             raise NotStored("was quantised in another way")
@@ -144,11 +165,15 @@ class Store:
     def save(self, source: Source, module: torch.nn.Module) -> None:
         """Keep a quantised part, in place of what was kept of it before; raise OSError."""
         path = self.path(source)
+        self._compared.discard(path)
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with FileLock(self._folder / f"{path.name}.lock"), self._scratch(path) as scratch:
             new, old = scratch / "new", scratch / "old"
             new.mkdir()
-            save_torch_state_dict(module.state_dict(), new, max_shard_size=SHARD_BYTES)
+            try:
+                save_torch_state_dict(module.state_dict(), new, max_shard_size=SHARD_BYTES)
+            except SafetensorError as error:
+                raise _told_as_text(error) from error
             _write_json(new / QUANTIZATION_MAP, quantization_map(module))
             files = sorted(new.iterdir())
             with ThreadPoolExecutor() as threads:
@@ -162,6 +187,14 @@ class Store:
                 path.rename(old)
             new.rename(path)
         _log.info("stored %s of %s at 8 bits", source.part, source.repo_id)
+
+    def tidy(self, source: Source) -> None:
+        """Remove what is not complete of a part, unless another process is writing it."""
+        path = self.path(source)
+        lock = FileLock(self._folder / f"{path.name}.lock", timeout=0)
+        if next(self._leftovers(path), None) is not None:
+            with suppress(Timeout), lock:
+                self._remove_leftovers(path)
 
     def _identity(self, source: Source) -> dict[str, Any]:
         """Return what a stored part must agree with to be used."""
@@ -194,11 +227,17 @@ class Store:
             raise NotStored(f"is damaged ({error})") from error
         return manifest
 
+    def _leftovers(self, path: Path) -> Iterator[Path]:
+        return self._folder.glob(f".{path.name}-*")
+
+    def _remove_leftovers(self, path: Path) -> None:
+        for leftover in self._leftovers(path):
+            shutil.rmtree(leftover, ignore_errors=True)
+
     @contextmanager
     def _scratch(self, path: Path) -> Iterator[Path]:
         """Make a folder beside a part for what is not complete, and remove it in the end."""
-        for leftover in self._folder.glob(f".{path.name}-*"):
-            shutil.rmtree(leftover, ignore_errors=True)
+        self._remove_leftovers(path)
         scratch = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=self._folder))
         try:
             yield scratch
@@ -277,14 +316,17 @@ def _shards(manifest: dict[str, Any]) -> list[str]:
     return [name for name in manifest["files"] if name.endswith(".safetensors")]
 
 
-def _compare_checksums(files: dict[Path, dict[str, int]]) -> None:
+def _compare_checksums(
+    files: dict[Path, dict[str, int]], tell: Callable[[int], None] = lambda _: None
+) -> None:
     try:
         with ThreadPoolExecutor() as threads:
-            sums = list(threads.map(_checksum, files))
+            for entry, checksum in zip(files.values(), threads.map(_checksum, files), strict=True):
+                if checksum != entry["crc32"]:
+                    raise NotStored("is damaged: a checksum differs")
+                tell(entry["bytes"])
     except OSError as error:
         raise NotStored(f"is damaged ({error})") from error
-    if sums != [entry["crc32"] for entry in files.values()]:
-        raise NotStored("is damaged: a checksum differs")
 
 
 def _checksum(file: Path) -> int:
@@ -293,6 +335,12 @@ def _checksum(file: Path) -> int:
         while block := stream.read(2**22):
             checksum = zlib.crc32(block, checksum)
     return checksum
+
+
+def _told_as_text(error: SafetensorError) -> OSError:
+    """Return the error of the disk, as of one that is full, that safetensors has in its text."""
+    number = re.search(r"os error (\d+)", str(error))
+    return OSError(int(number[1]) if number else errno.EIO, str(error))
 
 
 def _write_json(file: Path, content: dict[str, Any]) -> None:

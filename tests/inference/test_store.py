@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors import SafetensorError
 
 from bot.inference import parts as parts_module
 from bot.inference import store as store_module
@@ -202,12 +203,12 @@ def test_a_full_disk_costs_the_store_and_not_the_picture(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def no_space(*_: Any, **__: Any) -> None:
-        raise OSError(28, "No space left on device")
+        raise SafetensorError("Error while serializing: I/O error: no space left (os error 28)")
 
     monkeypatch.setattr("bot.inference.store.save_torch_state_dict", no_space)
     result = Engine(make_pipelines(store_folder=tmp_path), CPU).run(ask(steps=1))
     assert result.quantization == "8-bit"
-    assert "could not be stored: [Errno 28] No space left on device" in caplog.text
+    assert "could not be stored: [Errno 28] Error while serializing" in caplog.text
     assert [path.name for path in tmp_path.iterdir() if path.is_dir()] == []
 
 

@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import AsyncIterator, Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -15,6 +16,9 @@ from .bot_process import BotProcess
 from .fake_discord import FakeDiscord
 from .messages import Message
 from .openapi import Contract
+from .reliability import pytest_configure as pytest_configure
+from .reliability import pytest_runtest_makereport as pytest_runtest_makereport
+from .reliability import pytest_sessionfinish as pytest_sessionfinish
 from .rest import TOKEN, Call
 
 CRIES = ("Traceback", "never retrieved", "never awaited", "Unclosed", "was destroyed")
@@ -66,6 +70,16 @@ class Operator:
             await asyncio.sleep(0.05)
         return False
 
+    def job_id(self, message: Message) -> int:
+        """Return the job that a message is for."""
+        (row,) = self.rows("SELECT id FROM jobs WHERE message_id = ?", int(message.id))
+        return int(row[0])
+
+    def rows(self, query: str, *values: object) -> list[tuple[Any, ...]]:
+        """Ask the bot's database."""
+        with closing(sqlite3.connect(self.database)) as database:
+            return database.execute(query, values).fetchall()
+
     async def close(self) -> None:
         """End what still runs, by force, and read what all runs have logged."""
         for bot in self._runs:
@@ -74,10 +88,8 @@ class Operator:
             assert not [cry for cry in CRIES if cry in bot.log], bot.log
 
     def _state(self, message: Message) -> str:
-        with closing(sqlite3.connect(self.database)) as database:
-            query = "SELECT state FROM jobs WHERE message_id = ?"
-            row = database.execute(query, (int(message.id),)).fetchone()
-        return "" if row is None else str(row[0])
+        states = self.rows("SELECT state FROM jobs WHERE message_id = ?", int(message.id))
+        return str(states[0][0]) if states else ""
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

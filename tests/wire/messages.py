@@ -13,6 +13,10 @@ from typing import Any
 APPLICATION_ID = "100000000000000001"
 GUILD_ID = "200000000000000001"
 CHANNEL_ID = "300000000000000001"
+OTHER_GUILD_ID = "200000000004194305"
+"""Another server; of two shards it has the second one."""
+OTHER_CHANNEL_ID = "300000000004194305"
+DIRECT_CHANNEL_ID = "300000000000000003"
 MEMBER_ID = "400000000000000001"
 STRANGER_ID = "400000000000000002"
 
@@ -32,21 +36,28 @@ def user(user_id: str, name: str = "somebody") -> dict[str, Any]:
     return {"id": user_id, "username": name, "discriminator": "0", "avatar": None, "bot": bot}
 
 
-def channel() -> dict[str, Any]:
-    """Return the one text channel."""
-    return {"id": CHANNEL_ID, "type": 0, "name": "pictures", "position": 0, "guild_id": GUILD_ID}
-
-
-def guild() -> dict[str, Any]:
-    """Return the one server, as in GUILD_CREATE."""
+def channel(guild_id: str = GUILD_ID) -> dict[str, Any]:
+    """Return the one text channel of a server."""
+    # the ids of servers and of their channels begin with another digit each
     return {
-        "id": GUILD_ID,
+        "id": CHANNEL_ID[0] + guild_id[1:],
+        "type": 0,
+        "name": "pictures",
+        "position": 0,
+        "guild_id": guild_id,
+    }
+
+
+def guild(guild_id: str = GUILD_ID) -> dict[str, Any]:
+    """Return a server, as in GUILD_CREATE."""
+    return {
+        "id": guild_id,
         "name": "A server",
         "owner_id": MEMBER_ID,
         "unavailable": False,
         "member_count": 2,
-        "channels": [channel()],
-        "roles": [{"id": GUILD_ID, "name": "@everyone", "permissions": "0", "position": 0}],
+        "channels": [channel(guild_id)],
+        "roles": [{"id": guild_id, "name": "@everyone", "permissions": "0", "position": 0}],
         "members": [],
         "threads": [],
     }
@@ -93,6 +104,7 @@ class Message:
     """A message and all that it has shown; `acknowledged_after` is in seconds."""
 
     id: str
+    channel_id: str = CHANNEL_ID
     history: list[Version] = field(default_factory=list)
     acknowledged_after: float = 0.0
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
@@ -135,10 +147,10 @@ class Message:
 
     def to_json(self) -> dict[str, Any]:
         """Return the message as Discord describes it."""
-        url = f"https://cdn.discordapp.com/attachments/{CHANNEL_ID}/{self.id}"
+        url = f"https://cdn.discordapp.com/attachments/{self.channel_id}/{self.id}"
         return {
             "id": self.id,
-            "channel_id": CHANNEL_ID,
+            "channel_id": self.channel_id,
             "type": 20,
             "author": user(APPLICATION_ID),
             "content": self.now.content,

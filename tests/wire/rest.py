@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import re
 import socket
@@ -18,6 +19,7 @@ from aiohttp import web
 from .messages import (
     APPLICATION_ID,
     CHANNEL_ID,
+    DIRECT_CHANNEL_ID,
     EPHEMERAL,
     GUILD_ID,
     LOADING,
@@ -56,14 +58,17 @@ class Call:
 class Fault:
     """What goes wrong with the next `times` requests whose method, path and a file's name fit."""
 
-    kind: Literal["error", "cut", "lost", "delay"]
+    kind: Literal["error", "cut", "lost", "delay", "broken", "short"]
     method: str
     path: str
     times: float = 1
     file: str | None = None
     status: int = 0
     code: int = 0
+    text: str = ""
     seconds: float = 0.0
+    retry_after: float | None = None
+    is_global: bool = False
 
     def meets(self, call: Call) -> bool:
         """Tell whether it goes wrong with a request, and count that."""
@@ -83,7 +88,11 @@ class Rest:
 
     def __init__(self, faults: list[Fault]) -> None:
         self.gateway = ""
+        self.shards = 1
+        self.sessions_left = 1000
+        self.guild_ids = [GUILD_ID]
         self.calls: list[Call] = []
+        self.broken_off: list[str] = []
         self.commands: list[dict[str, Any]] = []
         self.interactions: dict[str, Interaction] = {}
         self.messages: dict[str, Message] = {}
@@ -112,9 +121,10 @@ class Rest:
             ("POST", webhook, self._follow_up),
             ("GET", f"{webhook}/messages/{{message}}", self._webhook_message),
             ("PATCH", f"{webhook}/messages/{{message}}", self._webhook_message),
-            ("GET", f"/channels/{CHANNEL_ID}/messages", self._last_messages),
-            ("POST", f"/channels/{CHANNEL_ID}/messages", self._post),
-            ("PATCH", f"/channels/{CHANNEL_ID}/messages/{{message}}", self._edit),
+            ("POST", "/users/@me/channels", self._open_direct_channel),
+            ("GET", "/channels/{channel}/messages", self._last_messages),
+            ("POST", "/channels/{channel}/messages", self._post),
+            ("PATCH", "/channels/{channel}/messages/{message}", self._edit),
             ("*", "/{path:.*}", lambda call: _refusal(404, 0)),
         ]
         for method, path, answer in routes:
@@ -124,9 +134,12 @@ class Rest:
 
     async def _serve(self, answer: Answer, request: web.Request) -> web.Response:
         """Record a request, let the faults loose on it, check its token and answer it."""
+        if self._breaks_off(request):
+            await request.content.readany()
+            return _reset(request)
         call = await _read(request)
         self.calls.append(call)
-        fault = next((each for each in self._faults if each.meets(call)), None)
+        fault = self._fault(call)
         kind = fault.kind if fault else None
         if kind == "cut":
             return _reset(request)
@@ -134,7 +147,7 @@ class Rest:
             await asyncio.sleep(fault.seconds)
         by_token = call.path.startswith(("/webhooks/", "/interactions/"))
         if fault and kind == "error":
-            response = _refusal(fault.status, fault.code)
+            response = _failure(fault)
         elif not by_token and request.headers.get("Authorization") != f"Bot {TOKEN}":
             response = _refusal(401, 0)
         else:
@@ -144,16 +157,34 @@ class Rest:
         call.status = response.status
         return response
 
-    async def _upload(self, request: web.Request) -> web.Response:
+    async def _upload(self, request: web.Request) -> web.StreamResponse:
         """Answer with a file that a member has attached; this is no part of the API."""
         call = await _read(request)
         content = self.uploads.get(call.names["name"])
-        fault = next((each for each in self._faults if each.meets(call)), None)
+        fault = self._fault(call)
         if fault and fault.kind == "cut":
             return _reset(request)
-        if fault or content is None:
+        if content is None or (fault and fault.kind == "error"):
             return web.Response(status=fault.status if fault else 404)
-        return web.Response(body=content)
+        if fault is None:
+            return web.Response(body=content)
+        return await _dribble(request, content, fault)
+
+    def _fault(self, call: Call) -> Fault | None:
+        """Return what goes wrong with a request that is read."""
+        faults = (each for each in self._faults if each.kind != "broken")
+        return next((each for each in faults if each.meets(call)), None)
+
+    def _breaks_off(self, request: web.Request) -> bool:
+        """Tell whether the connection is to be reset while a file is still being uploaded."""
+        if request.content_type != "multipart/form-data":
+            return False
+        path = request.path.removeprefix(PREFIX)
+        call = Call(method=request.method, path=path, names={}, body=None, files={})
+        broken = any(each.kind == "broken" and each.meets(call) for each in self._faults)
+        if broken:
+            self.broken_off.append(path)
+        return broken
 
     def _me(self, _: Call) -> web.Response:
         return _json(user(APPLICATION_ID))
@@ -165,10 +196,11 @@ class Rest:
 
     def _my_guilds(self, _: Call) -> web.Response:
         names = ("id", "name", "icon", "owner", "permissions", "features")
-        return _json([{name: self._described().get(name) for name in names}])
+        described = [self._described(each) for each in self.guild_ids]
+        return _json([{name: each.get(name) for name in names} for each in described])
 
     def _guild(self, _: Call) -> web.Response:
-        return _json(self._described())
+        return _json(self._described(GUILD_ID))
 
     def _channels(self, _: Call) -> web.Response:
         return _json([channel() | {"permission_overwrites": self.overwrites}])
@@ -185,15 +217,20 @@ class Rest:
             }
         )
 
-    def _described(self) -> dict[str, Any]:
-        """Return the server with what its members may do, which is what the bot may."""
-        described = guild()
+    def _described(self, guild_id: str) -> dict[str, Any]:
+        """Return a server with what its members may do, which is what the bot may."""
+        described = guild(guild_id)
         described["roles"][0]["permissions"] = str(self.granted)
         return described | {"owner": False, "permissions": str(self.granted), "features": []}
 
     def _where_the_gateway_is(self, call: Call) -> web.Response:
-        limit = {"total": 1000, "remaining": 1000, "reset_after": 0, "max_concurrency": 1}
-        return _json({"url": self.gateway, "shards": 1, "session_start_limit": limit})
+        limit = {
+            "total": 1000,
+            "remaining": self.sessions_left,
+            "reset_after": 7_200_000,
+            "max_concurrency": 1,
+        }
+        return _json({"url": self.gateway, "shards": self.shards, "session_start_limit": limit})
 
     def _sync(self, call: Call) -> web.Response:
         ids = {"application_id": APPLICATION_ID, "version": snowflake()}
@@ -243,8 +280,13 @@ class Rest:
         message = interaction.message(call.names["message"])
         return self._show(call, message)
 
-    def _last_messages(self, _: Call) -> web.Response:
-        seen = [each for each in self.messages.values() if not each.now.flags & EPHEMERAL]
+    def _open_direct_channel(self, call: Call) -> web.Response:
+        recipient = user(call.body["recipient_id"])
+        return _json({"id": DIRECT_CHANNEL_ID, "type": 1, "recipients": [recipient]})
+
+    def _last_messages(self, call: Call) -> web.Response:
+        here = (m for m in self.messages.values() if m.channel_id == call.names["channel"])
+        seen = [each for each in here if not each.now.flags & EPHEMERAL]
         return _json([each.to_json() for each in reversed(seen[-50:])])
 
     def _post(self, call: Call) -> web.Response:
@@ -268,7 +310,7 @@ class Rest:
         return _json(message.to_json())
 
     def _new_message(self, call: Call, data: dict[str, Any]) -> Message:
-        message = Message(snowflake())
+        message = Message(snowflake(), call.names.get("channel", CHANNEL_ID))
         message.change(data, call.files, f"{call.method} {call.path}")
         self.messages[message.id] = message
         return message
@@ -296,8 +338,34 @@ def _json(value: Any, status: int = 200) -> web.Response:
     return web.Response(body=body, status=status, content_type="application/json")
 
 
-def _refusal(status: int, code: int) -> web.Response:
-    return _json({"code": code, "message": f"refused with {code}"}, status)
+def _refusal(status: int, code: int, text: str = "") -> web.Response:
+    return _json({"code": code, "message": text or f"refused with {code}"}, status)
+
+
+def _failure(fault: Fault) -> web.Response:
+    if fault.retry_after is None:
+        return _refusal(fault.status, fault.code, fault.text)
+    limit = {"message": "You are being rate limited.", "retry_after": fault.retry_after}
+    response = _json(limit | {"global": fault.is_global}, 429)
+    # by this header discord.py tells Discord's own limits from those of the proxy before it
+    response.headers["Via"] = "1.1 google"
+    return response
+
+
+async def _dribble(request: web.Request, content: bytes, fault: Fault) -> web.StreamResponse:
+    """Send a file slowly, or only the first half of it, as far as its reader stays."""
+    response = web.StreamResponse(headers={"Content-Length": str(len(content))})
+    await response.prepare(request)
+    half = len(content) // 2
+    await response.write(content[:half])
+    if fault.kind == "short":
+        assert request.transport is not None
+        request.transport.close()
+        return response
+    await asyncio.sleep(fault.seconds)
+    with contextlib.suppress(ConnectionError):
+        await response.write(content[half:])
+    return response
 
 
 def _reset(request: web.Request) -> web.Response:

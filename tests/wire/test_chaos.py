@@ -25,6 +25,11 @@ DRAIN = 300.0
 Row = tuple[int, str, str, int]
 
 
+@pytest.mark.scenario(
+    "worker",
+    "Bot and worker are killed thirty times at random moments, under 200 commands of 20 members",
+    outcome="Each picture arrives once, or its job ends in a sentence. The database stays whole.",
+)
 async def test_each_job_is_delivered_once_or_ends_in_a_sentence(
     discord: FakeDiscord, operator: Operator, request: pytest.FixtureRequest
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -237,6 +238,34 @@ async def test_an_intent_that_the_application_lacks_is_a_fault(
     if state == "fault":
         assert "lacks the privileged intent Server Members" in finding.found
         assert finding.mend.startswith("switch it on at https://discord.com/developers")
+
+
+@pytest.mark.parametrize(
+    ("recommended", "chosen", "sessions_left", "state", "says"),
+    [
+        (2, None, 2, "ok", "shards: 2; 2 of 1000 sessions are left"),
+        (1, 3, 900, "ok", "shards: 3; 900 of 1000 sessions are left"),
+        (2, None, 1, "fault", "1 of 1000 sessions are left, and a start takes 2"),
+        (1, 3, 2, "fault", "2 of 1000 sessions are left, and a start takes 3"),
+        (2, 1, 900, "warning", "SHARD_COUNT is 1, and Discord recommends 2"),
+    ],
+)
+async def test_a_start_needs_a_session_for_each_shard(
+    discord: FakeDiscord,
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+    recommended: int,
+    chosen: int | None,
+    sessions_left: int,
+    state: str,
+    says: str,
+) -> None:
+    monkeypatch.setattr(discord.rest, "shards", recommended)
+    monkeypatch.setattr(discord.rest, "sessions_left", sessions_left)
+    finding = await found(dataclasses.replace(settings, shard_count=chosen), "gateway")
+    assert (finding.state, finding.found) == (state, says)
+    if state == "fault":
+        assert "new ones in 2 h 0 min" in finding.mend
 
 
 async def test_a_discord_that_is_ill_is_no_fault_of_the_operator(

@@ -22,6 +22,11 @@ MESSAGES = r"/channels/\d+/messages"
 
 
 @pytest.mark.parametrize("carried_out", [True, False], ids=["answer lost", "request lost"])
+@pytest.mark.scenario(
+    "REST",
+    "The connection is reset while a command is acknowledged, whether Discord had heard it or not",
+    outcome="The picture arrives.",
+)
 async def test_a_command_survives_a_reset_while_it_is_acknowledged(
     bot: BotProcess, discord: FakeDiscord, carried_out: bool
 ) -> None:
@@ -30,6 +35,11 @@ async def test_a_command_survives_a_reset_while_it_is_acknowledged(
 
 
 @pytest.mark.parametrize("carried_out", [True, False], ids=["answer lost", "request lost"])
+@pytest.mark.scenario(
+    "REST",
+    "The connection is reset while the picture is delivered, whether Discord had it or not",
+    outcome="The picture arrives.",
+)
 async def test_a_picture_survives_a_reset_while_it_is_delivered(
     bot: BotProcess, discord: FakeDiscord, operator: Operator, carried_out: bool
 ) -> None:
@@ -38,6 +48,11 @@ async def test_a_picture_survives_a_reset_while_it_is_delivered(
     assert await operator.job_is(message, "delivered")
 
 
+@pytest.mark.scenario(
+    "REST",
+    "The proxy before Discord refuses the picture (a 429 without `retry_after`)",
+    outcome="The picture arrives a little later.",
+)
 async def test_a_picture_survives_a_429_of_the_proxy_before_discord(
     bot: BotProcess, discord: FakeDiscord
 ) -> None:
@@ -45,6 +60,11 @@ async def test_a_picture_survives_a_429_of_the_proxy_before_discord(
     await picture(discord)
 
 
+@pytest.mark.scenario(
+    "REST",
+    "The fifteen minutes are over, and Discord answers 503 to the bot's own edit",
+    outcome="The picture arrives by a second edit of the bot's own.",
+)
 async def test_a_picture_survives_a_503_after_the_interaction_has_expired(
     bot: BotProcess, discord: FakeDiscord
 ) -> None:
@@ -55,6 +75,11 @@ async def test_a_picture_survives_a_503_after_the_interaction_has_expired(
 
 
 @pytest.mark.parametrize("readable", [True, False], ids=["by its footer", "by its nonce"])
+@pytest.mark.scenario(
+    "REST",
+    "The message of the command is deleted (10008), and the answer to the new message is lost",
+    outcome="The picture arrives in one new message that mentions the member.",
+)
 async def test_a_picture_posted_anew_is_known_when_the_answer_to_it_is_lost(
     bot: BotProcess, discord: FakeDiscord, operator: Operator, readable: bool
 ) -> None:
@@ -76,6 +101,11 @@ async def test_a_picture_posted_anew_is_known_when_the_answer_to_it_is_lost(
     assert [each.method for each in tried] == wanted
 
 
+@pytest.mark.scenario(
+    "REST",
+    "Discord takes nothing for a while (503 to everything)",
+    outcome="The pictures are made meanwhile, and arrive when Discord is back.",
+)
 async def test_an_outage_of_discord_does_not_hold_up_the_work(
     bot: BotProcess, discord: FakeDiscord, operator: Operator
 ) -> None:
@@ -91,6 +121,11 @@ async def test_an_outage_of_discord_does_not_hold_up_the_work(
         assert await operator.job_is(message, "delivered")
 
 
+@pytest.mark.scenario(
+    "REST",
+    "Discord finds the picture too large wherever it is sent (413)",
+    outcome="A sentence says that Discord did not take it.",
+)
 async def test_a_picture_that_discord_refuses_for_good_ends_in_a_sentence(
     bot: BotProcess, discord: FakeDiscord
 ) -> None:
@@ -101,6 +136,11 @@ async def test_a_picture_that_discord_refuses_for_good_ends_in_a_sentence(
     assert final.custom_ids == []
 
 
+@pytest.mark.scenario(
+    "process",
+    "The bot is stopped (SIGTERM) while Discord takes nothing",
+    outcome="It ends at once all the same, and the picture arrives after the next start.",
+)
 async def test_a_stop_does_not_wait_for_discord_and_the_next_start_delivers(
     discord: FakeDiscord, operator: Operator
 ) -> None:
@@ -118,6 +158,12 @@ async def test_a_stop_does_not_wait_for_discord_and_the_next_start_delivers(
     assert await operator.job_is(message, "delivered")
 
 
+@pytest.mark.scenario(
+    "gateway",
+    "The token is revoked while the bot runs (4004)",
+    outcome="The bot ends with one sentence for its operator. Pictures that were asked for arrive"
+    " when it is started with a good token.",
+)
 async def test_a_token_that_is_revoked_ends_the_bot_in_one_sentence_and_loses_no_job(
     discord: FakeDiscord, operator: Operator
 ) -> None:

@@ -20,7 +20,7 @@ from .messages import EPHEMERAL, STRANGER_ID, Interaction, Message, Version
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 CDN = r"/cdn/.*"
-BUTTONS = ["grow", "shrink", "feather", "invert", "paint", "cancel"]
+BUTTONS = ["grow", "shrink", "feather", "invert", "paint", "undo", "cancel"]
 
 
 def verbs(version: Version) -> list[str]:
@@ -97,6 +97,11 @@ async def test_a_stranger_is_refused(bot: BotProcess, discord: FakeDiscord) -> N
     assert refused.replies == []
 
 
+@pytest.mark.scenario(
+    "process",
+    "The bot is killed (SIGKILL) while the preview of a mask is open",
+    outcome="The buttons of the preview work after the next start.",
+)
 async def test_the_buttons_outlive_a_process_that_was_killed(
     discord: FakeDiscord, operator: Operator
 ) -> None:
@@ -113,6 +118,11 @@ async def test_the_buttons_outlive_a_process_that_was_killed(
     assert final.files == {}
 
 
+@pytest.mark.scenario(
+    "CDN",
+    "The connection is reset while a file that a member attached is read",
+    outcome="It is read again, and all goes on as usual.",
+)
 async def test_a_file_on_a_broken_connection_is_read_again(
     bot: BotProcess, discord: FakeDiscord
 ) -> None:
@@ -120,6 +130,11 @@ async def test_a_file_on_a_broken_connection_is_read_again(
     await fill(discord)
 
 
+@pytest.mark.scenario(
+    "CDN",
+    "A file that a member attached has expired or was deleted (404)",
+    outcome="A sentence says so and asks to attach it once more.",
+)
 async def test_a_file_that_has_gone_is_one_sentence(bot: BotProcess, discord: FakeDiscord) -> None:
     discord.fail("GET", CDN, status=404, times=2)
     message = await discord.slash("fill", image=photo()[1], prompt="a star", area="left")
@@ -127,6 +142,11 @@ async def test_a_file_that_has_gone_is_one_sentence(bot: BotProcess, discord: Fa
     assert final.custom_ids == []
 
 
+@pytest.mark.scenario(
+    "REST",
+    "The answer to the click on *Paint* is lost",
+    outcome="A sentence says so, the preview stays, and a second click paints.",
+)
 async def test_a_click_whose_answer_is_lost_loses_nothing(
     bot: BotProcess, discord: FakeDiscord, operator: Operator
 ) -> None:

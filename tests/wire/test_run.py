@@ -9,13 +9,17 @@ import signal
 import time
 from typing import Any
 
+import psutil
 import pytest
 from PIL import Image
+
+from bot.__main__ import EX_CONFIG
 
 from .bot_process import BotProcess, gone
 from .conftest import Operator
 from .fake_discord import FakeDiscord
 from .messages import STRANGER_ID, Message, Version
+from .rest import TOKEN
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -43,10 +47,21 @@ async def picture(discord: FakeDiscord, **options: Any) -> Message:
 async def test_a_bot_that_starts_asks_for_no_more_than_it_needs(
     bot: BotProcess, discord: FakeDiscord
 ) -> None:
-    assert discord.gateway.identifies[-1]["intents"] == GUILDS | GUILD_MESSAGES
+    (identify,) = discord.gateway.identifies
+    assert identify["intents"] == GUILDS | GUILD_MESSAGES
+    assert identify["shard"] == [0, 1]
     generate = next(each for each in discord.rest.commands if each["name"] == "generate")
     model = next(each for each in generate["options"] if each["name"] == "model")
     assert {each["value"] for each in model["choices"]} == {"schnell", "dev"}
+
+
+async def test_no_process_that_the_bot_starts_has_its_token(
+    bot: BotProcess, discord: FakeDiscord
+) -> None:
+    children = psutil.Process(bot.process.pid).children(recursive=True)
+    assert {each.pid for each in bot.workers()} < {each.pid for each in children}  # decoders, too
+    for child in children:
+        assert TOKEN not in child.environ().values(), child.cmdline()
 
 
 async def test_generate_is_acknowledged_at_once_and_ends_in_a_picture(
@@ -110,6 +125,11 @@ async def test_a_gateway_that_drops_is_resumed_with_the_commands_of_the_meantime
     assert len(discord.gateway.resumes) == resumes + 1
 
 
+@pytest.mark.scenario(
+    "REST",
+    "The fifteen minutes in which a command can be answered are over (50027)",
+    outcome="The picture arrives by an edit of the bot's own.",
+)
 async def test_a_picture_comes_by_the_bot_itself_when_the_interaction_has_expired(
     bot: BotProcess, discord: FakeDiscord, operator: Operator
 ) -> None:
@@ -120,6 +140,11 @@ async def test_a_picture_comes_by_the_bot_itself_when_the_interaction_has_expire
     assert await operator.job_is(message, "delivered")
 
 
+@pytest.mark.scenario(
+    "REST",
+    "Discord answers 503 when the picture is delivered",
+    outcome="The picture arrives a second later.",
+)
 async def test_a_picture_comes_once_when_discord_is_unavailable_for_a_moment(
     bot: BotProcess, discord: FakeDiscord, operator: Operator
 ) -> None:
@@ -129,6 +154,12 @@ async def test_a_picture_comes_once_when_discord_is_unavailable_for_a_moment(
     assert sum(has_picture(version) for version in message.history) == 1
 
 
+@pytest.mark.scenario(
+    "worker",
+    "The worker is killed while it makes a picture",
+    outcome="Another one takes its place and makes the picture, which arrives. The connection to"
+    " Discord stays.",
+)
 async def test_a_worker_that_is_killed_is_replaced_and_its_job_begun_again(
     bot: BotProcess, discord: FakeDiscord, operator: Operator
 ) -> None:
@@ -147,6 +178,12 @@ async def test_a_worker_that_is_killed_is_replaced_and_its_job_begun_again(
     assert discord.gateway.longest_gap(start) < 2 * discord.gateway.heartbeat_interval
 
 
+@pytest.mark.scenario(
+    "process",
+    "The bot is stopped (SIGTERM) while it makes a picture and others wait",
+    outcome="The picture that is being made arrives. Who waits reads that it goes on by itself, and"
+    " their pictures arrive after the next start.",
+)
 async def test_sigterm_lets_the_running_job_finish_and_the_waiting_one_goes_on_after_it(
     bot: BotProcess, discord: FakeDiscord, operator: Operator
 ) -> None:
@@ -169,6 +206,11 @@ async def test_sigterm_lets_the_running_job_finish_and_the_waiting_one_goes_on_a
     assert await operator.job_is(waiting, "delivered")
 
 
+@pytest.mark.scenario(
+    "process",
+    "The bot is killed (SIGKILL) while it makes a picture and others wait",
+    outcome="All pictures arrive after the next start.",
+)
 async def test_after_sigkill_the_worker_ends_and_the_next_start_makes_the_pictures(
     bot: BotProcess, discord: FakeDiscord, operator: Operator
 ) -> None:
@@ -188,6 +230,11 @@ async def test_after_sigkill_the_worker_ends_and_the_next_start_makes_the_pictur
         assert sum(has_picture(version) for version in message.history) == 1
 
 
+@pytest.mark.scenario(
+    "process",
+    "The bot is stopped (SIGTERM), and the picture takes longer than SHUTDOWN_GRACE_S",
+    outcome="A sentence says that it goes on by itself. The picture arrives after the next start.",
+)
 async def test_sigterm_puts_back_a_job_that_takes_longer_than_the_grace(
     discord: FakeDiscord, operator: Operator
 ) -> None:
@@ -208,18 +255,23 @@ async def test_sigterm_puts_back_a_job_that_takes_longer_than_the_grace(
 
 
 @pytest.mark.parametrize(
-    ("url", "token", "sentence"),
+    ("url", "token", "code", "sentence"),
     [
-        (None, "wrong", "DISCORD_TOKEN is refused by Discord."),
-        ("http://127.0.0.1:9", "right", "Discord cannot be reached: "),
+        (None, "wrong", EX_CONFIG, "DISCORD_TOKEN is refused by Discord."),
+        ("http://127.0.0.1:9", "right", 1, "Discord cannot be reached: "),
     ],
     ids=["token refused", "nobody there"],
 )
+@pytest.mark.scenario(
+    "REST",
+    "The token is wrong, or Discord cannot be reached, when the bot starts",
+    outcome="The bot ends with one sentence for its operator.",
+)
 async def test_a_start_that_fails_ends_in_one_sentence(
-    url: str | None, token: str, sentence: str, operator: Operator
+    url: str | None, token: str, code: int, sentence: str, operator: Operator
 ) -> None:
     bot = await operator.start(url, DISCORD_TOKEN=token, LOG_LEVEL="ERROR")
-    assert await bot.exit_code(20) == 1
+    assert await bot.exit_code(20) == code
     assert bot.log.startswith(sentence)
     assert bot.log.count("\n") == 1
     assert await gone(bot.workers(), seconds=1)
