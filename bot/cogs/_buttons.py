@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Self
+from collections.abc import Mapping
+from typing import Any, Self, cast
 
 import discord
 
@@ -20,13 +21,14 @@ from bot.cogs.queue import NOT_TO_CANCEL, PageButton, cancelled_by, may_cancel
 from bot.cogs.settings import ResetAll
 from bot.errors import JobError
 from bot.events import JobEvent
-from bot.i18n import _
+from bot.i18n import N_, _
 from bot.inference.types import Progress, Queued, Result
 from bot.records import Job
 
 
 class CancelButton(
-    discord.ui.DynamicItem[discord.ui.Button[discord.ui.View]], template=r"cancel:(?P<job_id>\d+)"
+    discord.ui.DynamicItem[discord.ui.Button[discord.ui.View]],
+    template=r"cancel:(?P<job_id>\d{1,18})",
 ):
     """Calls a job off, for its owner and for those who manage messages in the channel."""
 
@@ -78,6 +80,19 @@ BUTTONS = (
     PrivacyButton,
     TopicSelect,
 )
+
+UNKNOWN = N_("This button is of another version of the bot. Please give its command once more.")
+
+
+async def answer_unknown(interaction: discord.Interaction[FluxBot]) -> None:
+    """Answer what none of the buttons takes, of which Discord would only say that it failed."""
+    custom_id = cast(Mapping[str, Any], interaction.data or {}).get("custom_id", "")
+    if interaction.type is not discord.InteractionType.component:
+        return
+    templates = (each.__discord_ui_compiled_template__ for each in BUTTONS)
+    if not any(template.fullmatch(custom_id) for template in templates):
+        async with answering(interaction):
+            raise JobError(_(UNKNOWN))
 
 
 def controls(job: Job, event: JobEvent) -> list[list[discord.ui.Item[Any]]]:

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
+from typing import Any, cast
 
 import discord
 
 from bot.client import FluxBot
 from bot.errors import JobError, Refused, StorageError
 from bot.fitting import decoded, encoded
-from bot.i18n import _
+from bot.i18n import N_, _
 from bot.inference.images import MAX_BYTES
 from bot.records import Job
 from bot.thumbnails import hidden
 
 QUALITY = 95
 """Of a WebP that stands for a PNG of more than 25 MB."""
+ELSEWHERE = N_("This picture is not from here. Use the buttons below its own message.")
 
 
 async def pressed_job(interaction: discord.Interaction[FluxBot], job_id: int) -> Job:
@@ -26,9 +29,17 @@ async def pressed_job(interaction: discord.Interaction[FluxBot], job_id: int) ->
     """
     job = await interaction.client.storage.job(job_id)
     is_here = not job.origin.private and job.origin.channel_id == interaction.channel_id
-    if (job.origin.user_id != interaction.user.id and not is_here) or job.outcome is None:
-        raise JobError(_("This picture is not from here. Use the buttons below its own message."))
+    if job.origin.user_id != interaction.user.id and not is_here:
+        raise JobError(_(ELSEWHERE))
+    if job.outcome is None:  # it was not kept, and its row says why
+        raise JobError(job.error or _(ELSEWHERE))
     return job
+
+
+def chosen(interaction: discord.Interaction[FluxBot]) -> str:
+    """Return what was chosen in a select of one; what is no single value is none that was there."""
+    data = cast(Mapping[str, Any], interaction.data)
+    return "".join(data.get("values", ())[:1])
 
 
 async def picture_of(interaction: discord.Interaction[FluxBot], job: Job, number: int) -> bytes:

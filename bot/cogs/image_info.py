@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, Self
 
 import discord
@@ -24,6 +24,7 @@ from bot.colours import ACCENT, accent
 from bot.errors import JobError, RequestError
 from bot.facts import Fact, asked, facts
 from bot.i18n import N_, _, counted
+from bot.inference.previews import MaskPreviews
 from bot.inference.tools import TOOLS
 from bot.messages import joined, named_job
 from bot.picture_facts import PictureFacts, read_facts
@@ -86,7 +87,7 @@ async def image_info(interaction: discord.Interaction[FluxBot], message: discord
     await acknowledge(interaction, private=True)
     job = await own_job(interaction, message)
     if job is None:
-        arguments = await _of_files(message)
+        arguments = await _of_files(interaction.client.previews, message)
     else:
         arguments = await job_arguments(interaction, job)
     await interaction.edit_original_response(**arguments)
@@ -184,21 +185,21 @@ def _ancestor_line(job: Job, sight: Sight) -> str:
     """Return where a picture came from, with a link to those who can follow it."""
     if not sees(sight, job):
         return _(NOT_YOURS)
-    origin = job.origin
     line = _("Job {id}", id=job.id) + f" · {TOOLS[job.request.tool].title}"
-    if origin.private:
+    if job.origin.private:
         return f"{line} · " + _("only you saw it")
-    place = f"{origin.guild_id or '@me'}/{origin.channel_id}/{origin.message_id}"
-    return f"[{line}](https://discord.com/channels/{place})"
+    return f"[{line}]({job.origin.jump_url})"
 
 
-async def _of_files(message: discord.Message) -> dict[str, Any]:
+async def _of_files(previews: MaskPreviews, message: discord.Message) -> dict[str, Any]:
     """Return what the files of a message say of themselves; raise RequestError if none is one."""
     pictures = pictures_of(message)
     if not pictures:
         raise RequestError(_("This message has no pictures."), _("Choose one that has."))
     # one after the other: together they could be of 250 MB
-    told = [await _facts_of(n, each) for n, each in enumerate(pictures[:MOST_PICTURES], 1)]
+    told = [
+        await _facts_of(previews, n, each) for n, each in enumerate(pictures[:MOST_PICTURES], 1)
+    ]
     embed = discord.Embed(title=_("Image info"), colour=ACCENT)
     for n, each in enumerate(told, 1):
         width, height = each.size
@@ -225,10 +226,10 @@ async def _of_files(message: discord.Message) -> dict[str, Any]:
     return {"embed": embed, "attachments": files}
 
 
-async def _facts_of(n: int, picture: discord.Attachment) -> PictureFacts:
+async def _facts_of(previews: MaskPreviews, n: int, picture: discord.Attachment) -> PictureFacts:
     name = _("picture {n}", n=n)
     contents = await read(attached(**{name: picture}))
-    return await asyncio.to_thread(read_facts, contents[name], name=name)
+    return await previews.look(partial(read_facts, name=name), contents[name])
 
 
 def _told(facts: PictureFacts, room: int) -> str:

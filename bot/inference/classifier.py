@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -36,11 +37,12 @@ class Classifier:
         *,
         labels: Sequence[str] = UNSAFE_LABELS,
         token: str | None = None,
+        notes: Path | None = None,
     ) -> None:
         self._repo_id = repo_id
         self._labels = {label.casefold() for label in labels}
         # the id is the hub's or a folder's, whatever family paints
-        self._repositories = Repositories(family=FAMILIES["flux"], token=token)
+        self._repositories = Repositories(family=FAMILIES["flux"], token=token, notes=notes)
         self._model: Any = None
         self._processor: Any = None
         self._columns: list[int] = []
@@ -56,6 +58,7 @@ class Classifier:
             self._processor = self._from_pretrained(AutoImageProcessor, backend="pil")
             model, report = self._from_pretrained(
                 AutoModelForImageClassification,
+                weights=True,
                 torch_dtype=torch.float32,
                 use_safetensors=True,
                 output_loading_info=True,

@@ -13,6 +13,7 @@ from PIL import Image, ImageCms, UnidentifiedImageError
 
 from bot.errors import UnusableImage
 from bot.i18n import _
+from bot.inference.scans import is_endless
 
 MAX_BYTES = 25 * 1024**2
 """Of one attached file."""
@@ -69,10 +70,7 @@ def open_image(data: bytes, *, name: str = "image", at_most: int | None = None) 
                 _("Make it smaller and try again."),
             ) from error
         except _FAULTS as error:
-            raise UnusableImage(
-                _("`{name}` is damaged or incomplete.", name=name),
-                _("Save it anew and attach it again."),
-            ) from error
+            raise _damaged(name) from error
 
 
 def read_size(data: bytes, *, name: str = "image") -> tuple[int, int]:
@@ -154,6 +152,8 @@ def _identify(data: bytes, name: str) -> Image.Image:
             _("`{name}` has more than {most} MB.", name=name, most=MAX_BYTES // 1024**2),
             _("Save it as JPEG or WebP, or make it smaller."),
         )
+    if is_endless(data):
+        raise _damaged(name)
     try:
         image = _open(data)
     except Image.DecompressionBombError as error:
@@ -171,6 +171,12 @@ def _identify(data: bytes, name: str) -> Image.Image:
     if image.width * image.height > MAX_PIXELS:
         raise _too_large(name)
     return image
+
+
+def _damaged(name: str) -> UnusableImage:
+    return UnusableImage(
+        _("`{name}` is damaged or incomplete.", name=name), _("Save it anew and attach it again.")
+    )
 
 
 def _too_large(name: str) -> UnusableImage:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
 from bot.errors import UnusableImage
 from bot.i18n import _
 from bot.inference.sandbox import Sandbox, limit_decoders, limit_memory, reading_pictures
 from bot.inference.types import Region
+
+T = TypeVar("T")
 
 MEMORY = 1024**3
 """Bytes of address space for pictures: 40 megapixels with transparency took 654 MB as WebP, 485 MB
@@ -20,7 +23,10 @@ SECONDS = 20.0
 
 
 class MaskPreviews:
-    """Draws one preview at a time, in a process that is started ahead of need."""
+    """Draws one preview at a time, in a process that is started ahead of need.
+
+    What else is read in the files of members without a model is read there, too.
+    """
 
     def __init__(self, *, seconds: float = SECONDS, memory: int = MEMORY) -> None:
         self._seconds = seconds
@@ -50,6 +56,11 @@ class MaskPreviews:
         """
         with reading_pictures():
             return await self._sandbox.run(_draw, image, mask, region, seconds=self._seconds)
+
+    async def look(self, read: Callable[[bytes], T], content: bytes) -> T:
+        """Return what a function of some module finds in a file; raise UnusableImage as above."""
+        with reading_pictures():
+            return await self._sandbox.run(read, content, seconds=self._seconds)
 
 
 def _prepare(memory: int) -> None:

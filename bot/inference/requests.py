@@ -8,9 +8,19 @@ from typing import Any, TypedDict, Unpack
 
 from bot.errors import RequestError, UnsupportedQuantization
 from bot.i18n import _, number
-from bot.inference.regions import are_words, check_words, parse_area
+from bot.inference.regions import are_words, check_words, encodable, parse_area
 from bot.inference.tools import Family, Span, Tool
-from bot.inference.types import QUANTIZATIONS, SEED_LIMIT, Quantization, Region, Request
+from bot.inference.types import (
+    AROUND_WORDS,
+    QUANTIZATIONS,
+    SEED_LIMIT,
+    Quantization,
+    Region,
+    Request,
+)
+
+UNREAD = b""
+"""Stands for an image while the options are checked: it is read when they are in order."""
 
 MAX_PROMPT = 2000
 """Characters. 512 T5 tokens hold about as much; what goes beyond would be cut off silently."""
@@ -64,7 +74,8 @@ def fill(
 ) -> Request:
     """Return the request of `/fill`; raise RequestError at its first fault.
 
-    An area that is neither a name nor numbers becomes the words of the region.
+    An area that is neither a name nor numbers becomes the words of the region, whose mask begins
+    grown and feathered. A region that has words already stays as it is.
     """
     region = _sorted_out(region or Region())
     if region.words is not None and mask is not None:
@@ -197,7 +208,7 @@ def choose_tool(family: Family, name: str) -> Tool:
 
 def check_prompt(prompt: str) -> str:
     """Return the prompt without white space around it; raise RequestError if empty or too long."""
-    prompt = prompt.strip()
+    prompt = encodable(prompt).strip()
     if not prompt:
         raise RequestError(_("The prompt is empty."), _("Say what the picture shall show."))
     if len(prompt) > MAX_PROMPT:
@@ -233,12 +244,12 @@ def check_guidance(tool: Tool, value: float | None) -> float | None:
 
 def _sorted_out(region: Region) -> Region:
     """Return a region whose area is in order, or has become words."""
-    words, area = region.words, region.area
-    if area is not None and are_words(area):
-        words, area = area, None
-    if area is not None:
-        parse_area(area)
-    return replace(region, words=None if words is None else check_words(words), area=area)
+    if region.area is not None and are_words(region.area):
+        adjustments = (*AROUND_WORDS, *region.adjustments)
+        region = replace(region, words=region.area, area=None, adjustments=adjustments)
+    if region.area is not None:
+        parse_area(region.area)
+    return replace(region, words=None if region.words is None else check_words(region.words))
 
 
 def _request(tool: Tool, common: Common, *, seed: int, **own: Any) -> Request:
