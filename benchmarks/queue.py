@@ -212,7 +212,7 @@ def crowd() -> Iterator[tuple[str, float]]:
     """Return what each call takes in milliseconds while a great many jobs wait."""
     count, members = CROWD
     draw, tools = random.Random(0), list(TOOLS)
-    turns = Turns(Limits(member=count, server=count), lanes=1)
+    turns = Turns(Limits(member=count, server=count), lanes=lambda: 1)
     jobs = [_job(n, draw.randrange(members), draw.choice(tools)) for n in range(count)]
     outcome = {"seconds": {"denoise": 3.0}, "quantization": jobs[0].request.quantization}
     turns.remember([replace(_job(0, 0, tool), outcome=outcome) for tool in tools], [])

@@ -6,6 +6,8 @@ import argparse
 import asyncio
 import json
 import logging
+import os
+import signal
 import sys
 from collections.abc import Coroutine
 from dataclasses import asdict, replace
@@ -13,14 +15,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bot import __version__
-from bot.errors import BotError
+from bot.errors import BotError, ConfigurationError, DiscordRefused, DiscordUnreachable
 
 if TYPE_CHECKING:
     from bot.application import Application
+    from bot.client import FluxBot
     from bot.config import Settings
     from bot.inference.protocol import WorkerOptions
 
 _log = logging.getLogger(__name__)
+
+EX_CONFIG = 78
+"""The exit code of a wrong setting, as sysexits.h has it: to start again does not help."""
+
+TOO_FEW_SHARDS = 4011
+"""Discord's code when a connection would have more servers than it may."""
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -56,6 +65,34 @@ def build_parser() -> argparse.ArgumentParser:
         "--keep-originals",
         action="store_true",
         help="keep the weights in full precision, which `quantization: None` needs",
+    )
+    preparing.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="say what is there, what is to come and whether the disks have room; change nothing",
+    )
+    preparing.add_argument(
+        "--verify",
+        action="store_true",
+        help="compare all that is there with its checksums again; what is damaged comes anew",
+    )
+    backup = commands.add_parser(
+        "backup", help="write database and pictures into one file, also while the bot runs"
+    )
+    backup.add_argument(
+        "file",
+        nargs="?",
+        type=Path,
+        metavar="FILE",
+        help="default: one with the date in its name, in DATA_DIR/backups",
+    )
+    backup.add_argument(
+        "--no-pictures", action="store_true", help="without those that are delivered already"
+    )
+    restoring = commands.add_parser("restore", help="put a backup into DATA_DIR; no bot may run")
+    restoring.add_argument("file", type=Path, metavar="FILE", help="as `backup` has written it")
+    restoring.add_argument(
+        "--force", action="store_true", help="set aside the data that is there already"
     )
     doctor = commands.add_parser(
         "doctor", help="check everything that the bot needs, and say what mends what is amiss"
@@ -96,8 +133,10 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         return _dispatch(options)
     except BotError as error:
-        print(error, file=sys.stderr)
-        return 1
+        from bot.logs import redact  # as below
+
+        print(redact(str(error)), file=sys.stderr)
+        return EX_CONFIG if isinstance(error, ConfigurationError) else 1
     except KeyboardInterrupt:
         return 130
 
@@ -105,7 +144,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _dispatch(options: argparse.Namespace) -> int:
     # imported here: the help must not wait for discord.py
     from bot.config import load_settings
-    from bot.logs import configure_logging
+    from bot.logs import configure_logging, report_crashes
 
     if options.command == "doctor":
         configure_logging("CRITICAL", "text")  # what is wrong is said below, once
@@ -115,9 +154,14 @@ def _dispatch(options: argparse.Namespace) -> int:
         return _playground(settings, options)
     if options.command == "prepare":
         return _prepare(settings, options)
+    if options.command == "backup":
+        return _back_up(settings, options)
+    if options.command == "restore":
+        return _restore(settings, options)
     if options.command == "benchmark":
         return _benchmark(settings, options)
-    configure_logging(settings.log_level, settings.log_format)
+    configure_logging(settings.log_level, settings.log_format, settings.secrets)
+    report_crashes()
     return asyncio.run(_run(settings))
 
 
@@ -127,23 +171,52 @@ def _quiet_worker_options(settings: Settings) -> WorkerOptions:
     from bot.inference.devices import quiet_libraries
     from bot.logs import configure_logging
 
-    configure_logging("WARNING", settings.log_format)
+    configure_logging("WARNING", settings.log_format, settings.secrets)
     quiet_libraries()  # before their import: it is then that they give advice
     return worker_options(settings)
 
 
 def _prepare(settings: Settings, options: argparse.Namespace) -> int:
-    worker_options = _quiet_worker_options(settings)
-    from bot.inference.prepare import prepare
+    try:
+        worker_options = _quiet_worker_options(settings)
+        how = {"keep_originals": options.keep_originals, "verify": options.verify}
+        if options.dry_run:
+            from bot.inference.rehearsal import rehearse
 
-    prepare(worker_options, options.tools, keep_originals=options.keep_originals)
+            return 0 if rehearse(worker_options, options.tools, **how) else 1
+        from bot.inference.prepare import prepare
+
+        prepare(worker_options, options.tools, **how)
+    except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # or it breaks off this sentence as well
+        print("Stopped. The same command goes on where it was.", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _back_up(settings: Settings, options: argparse.Namespace) -> int:
+    from bot.backup import back_up, default_file
+
+    file = options.file or default_file(settings.data_dir)
+    contents = back_up(settings.data_dir, file, pictures=not options.no_pictures)
+    print(f"{file}: {contents}")
+    return 0
+
+
+def _restore(settings: Settings, options: argparse.Namespace) -> int:
+    from bot.backup import restore
+
+    contents, aside = restore(settings.data_dir, options.file, force=options.force)
+    print(f"{settings.data_dir}: {contents}")
+    if aside is not None:
+        print(f"{aside}: what was there before")
     return 0
 
 
 def _playground(settings: Settings, options: argparse.Namespace) -> int:
     from bot.logs import configure_logging
 
-    configure_logging("WARNING", settings.log_format)
+    configure_logging("WARNING", settings.log_format, settings.secrets)
     settings = replace(settings, flux_models="tiny", log_level="WARNING")
     if options.once is not None:
         from bot.playground.once import run_once
@@ -190,11 +263,14 @@ def _benchmark(settings: Settings, options: argparse.Namespace) -> int:
 async def _run(settings: Settings) -> int:
     """Serve on Discord until told to stop, then let the running job finish and say goodbye."""
     from bot.application import application
+    from bot.metrics.endpoints import endpoints
     from bot.signals import stop_signals
 
     token = settings.require_token()
+    # neither the workers nor what decodes the files of members have any use for it
+    os.environ.pop("DISCORD_TOKEN", None)
     with stop_signals() as stop:
-        async with application(settings) as app, app.client:
+        async with application(settings) as app, app.client, endpoints(app, stop):
             try:
                 await _first_of(
                     _stop_gently(app, stop, settings.shutdown_grace_s),
@@ -213,8 +289,6 @@ async def _connect(app: Application, token: str) -> None:
     import aiohttp
     import discord
 
-    from bot.errors import ConfigurationError, DiscordRefused, DiscordUnreachable
-
     try:
         await app.client.login(token)
     except discord.LoginFailure:
@@ -226,10 +300,30 @@ async def _connect(app: Application, token: str) -> None:
         raise kind(str(error)) from error
     except (aiohttp.ClientError, OSError) as error:
         raise DiscordUnreachable(str(error)) from error
+    await _first_of(_stay_connected(app.client), app.work())
+
+
+async def _stay_connected(client: FluxBot) -> None:
+    """Keep the connections to the gateway; raise what ends one of them for good."""
+    import aiohttp
+    import discord
+
     try:
-        await _first_of(app.client.connect(), app.work())
+        await client.connect()
     except discord.ConnectionClosed as error:
+        if error.code == TOO_FEW_SHARDS and client.settings.shard_count is not None:
+            raise ConfigurationError(
+                "SHARD_COUNT",
+                f"is `{client.settings.shard_count}`, too few for the servers that the bot is in",
+                "a larger number, or empty for as many as Discord recommends",
+            ) from error
         raise DiscordRefused(str(error)) from error
+    except discord.PrivilegedIntentsRequired as error:
+        raise DiscordRefused("it asks for intents that it does not have (4014)") from error
+    except discord.GatewayNotFound as error:
+        raise DiscordUnreachable("it does not say where its gateway is") from error
+    except (aiohttp.ClientError, OSError) as error:
+        raise DiscordUnreachable(str(error)) from error
 
 
 async def _watch_worker(app: Application) -> None:

@@ -1,6 +1,4 @@
-"""What a member may still do in one place: the limits that their requests are held to, and no
-others.
-"""
+"""What a member may still do in one place: the limits that their requests are held to."""
 
 from __future__ import annotations
 

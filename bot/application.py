@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 
 from bot.client import FluxBot
-from bot.cogs._buttons import BUTTONS, controls
+from bot.cogs._buttons import BUTTONS, answer_unknown, controls
 from bot.cogs._mask_preview import end_expired_previews
 from bot.config import Settings
 from bot.delivery import Delivery
+from bot.errors import ConfigurationError
 from bot.inference.executor import Executor, LocalExecutor
 from bot.inference.finder import MaskFinder
 from bot.inference.previews import MaskPreviews
@@ -20,11 +22,16 @@ from bot.inference.protocol import WorkerOptions
 from bot.jobs import Jobs
 from bot.leavers import Leavers
 from bot.membership import has_left
+from bot.metrics.registry import Metrics
 from bot.policy import Policy
 from bot.removals import Removals
 from bot.retention import Retention
 from bot.storage import Storage
 
+_log = logging.getLogger(__name__)
+
+AFTER_A_DEFECT = 60.0
+"""Seconds until a sweep that has failed begins again."""
 WEIGHTS = "weights"
 """The folder in DATA_DIR for weights at 8 bits."""
 KERNELS = "kernels"
@@ -41,6 +48,7 @@ class Application:
     executor: Executor
     delivery: Delivery
     retention: Retention
+    metrics: Metrics
 
     async def work(self) -> None:
         """Work off the queue, and end and delete what is old, until cancelled.
@@ -49,36 +57,55 @@ class Application:
         """
         async with asyncio.TaskGroup() as group:
             group.create_task(self.jobs.run())
-            group.create_task(end_expired_previews(self.client))
-            group.create_task(self.client.removals.run())
-            group.create_task(self.retention.run())
+            previews = partial(end_expired_previews, self.client)
+            for sweep in (previews, self.client.removals.run, self.retention.run):
+                group.create_task(for_ever(sweep))
+
+
+async def for_ever(sweep: Callable[[], Awaitable[None]]) -> None:
+    """Begin a sweep again when it has failed: a defect in it does not end the bot."""
+    while True:
+        try:
+            await sweep()
+        except Exception:
+            _log.exception("a sweep failed, and begins again in %.0f s", AFTER_A_DEFECT)
+        await asyncio.sleep(AFTER_A_DEFECT)
 
 
 @asynccontextmanager
 async def application(
-    settings: Settings, executor: Executor | None = None, finder: MaskFinder | None = None
+    settings: Settings,
+    executor: Executor | None = None,
+    finder: MaskFinder | None = None,
+    previews: MaskPreviews | None = None,
 ) -> AsyncIterator[Application]:
     """Open the storage, start the worker and build the client, which is not connected yet.
 
-    An `executor` or a `finder` that is given is used instead of one of its own, and left open.
+    An `executor`, a `finder` or `previews` that are given are used instead of its own, and left
+    open.
     """
     async with AsyncExitStack() as stack:
         storage = await stack.enter_async_context(Storage.open(settings.data_dir))
         if executor is None:
-            workers = LocalExecutor(each_worker(settings), patience=settings.step_timeout_s)
-            executor = await stack.enter_async_context(workers)
+            executor = await stack.enter_async_context(own_executor(settings))
         client = FluxBot(settings, storage)
         client.executor = executor
         # at once: a message of an earlier process may be clicked before this one sends any
         client.add_dynamic_items(*BUTTONS)
-        client.previews = await stack.enter_async_context(MaskPreviews())
+        client.add_listener(answer_unknown, "on_interaction")
+        if previews is None:
+            previews = await stack.enter_async_context(MaskPreviews())
+        client.previews = previews
         if finder is None:
             finder = await stack.enter_async_context(MaskFinder(worker_options(settings)))
         client.finder = finder
         delivery = Delivery(client, controls, storage)
         stack.push_async_callback(delivery.close)
-        jobs = Jobs(storage, executor, delivery.deliver, has_left=partial(has_left, client))
+        metrics = Metrics(settings.flux_models)
+        deliver = metrics.work.telling(delivery.deliver)
+        jobs = Jobs(storage, executor, deliver, has_left=partial(has_left, client))
         client.jobs = jobs
+        metrics.watch(client, jobs, delivery)
         stack.push_async_callback(jobs.stop, grace=0)
         client.policy = Policy(
             storage,
@@ -97,6 +124,7 @@ async def application(
             executor=executor,
             delivery=delivery,
             retention=Retention(storage, client.leavers, _data_limit(settings)),
+            metrics=metrics,
         )
 
 
@@ -104,8 +132,29 @@ def _data_limit(settings: Settings) -> int | None:
     return None if settings.data_limit_gb is None else int(settings.data_limit_gb * 10**9)
 
 
+def own_executor(settings: Settings) -> AbstractAsyncContextManager[Executor]:
+    """Return what makes the pictures, not started yet."""
+    if settings.executor == "local":
+        return LocalExecutor(each_worker(settings), patience=settings.step_timeout_s)
+    # imported here: Ray takes seconds, and who has no use for it need not install it
+    try:
+        from bot.inference.cluster import Scaling
+        from bot.inference.serve import RayExecutor
+    except ModuleNotFoundError as error:
+        raise ConfigurationError(
+            "EXECUTOR", f"is ray, but {error.name} is not installed", "local, or install `.[ray]`"
+        ) from error
+    return RayExecutor(
+        worker_options(settings),
+        address=settings.ray_address,
+        scaling=Scaling(least=settings.ray_min_replicas, most=settings.ray_max_replicas),
+        patience=settings.step_timeout_s,
+    )
+
+
 def worker_options(settings: Settings) -> WorkerOptions:
     """Return the part of the settings that a worker needs, on the first device."""
+    folder = settings.data_dir.absolute()  # a replica has another working directory
     return WorkerOptions(
         family=settings.flux_models,
         device=settings.device[0],
@@ -114,8 +163,8 @@ def worker_options(settings: Settings) -> WorkerOptions:
         host_share=len(settings.device),
         depth_model=settings.depth_model,
         segmenter=settings.segmenter,
-        store_folder=settings.data_dir / WEIGHTS,
-        kernel_folder=settings.data_dir / KERNELS,
+        store_folder=folder / WEIGHTS,
+        kernel_folder=folder / KERNELS,
         int8_kernel=settings.int8_kernel,
         previews=settings.preview == "on",
         classifier=settings.classifier,

@@ -43,6 +43,9 @@ UNKNOWN_INTERACTION = 10062
 GIVEN_BACK = 1500
 """Characters of what was typed that fit beside the reason why it was in vain."""
 
+MESSAGE_LIMIT = 2000
+"""Characters of a message that Discord takes."""
+
 EXTENSIONS = tuple(
     f"bot.cogs.{name}"
     for name in (
@@ -65,8 +68,11 @@ EXTENSIONS = tuple(
 )
 
 
-class FluxBot(commands.Bot):
-    """The client, and what its cogs need; what has no value here is set before it starts."""
+class FluxBot(commands.AutoShardedBot):
+    """The client, and what its cogs need; what has no value here is set before it starts.
+
+    It has as many connections to Discord as that recommends, if SHARD_COUNT does not say how many.
+    """
 
     executor: Executor
     jobs: Jobs
@@ -86,11 +92,16 @@ class FluxBot(commands.Bot):
             intents=INTENTS,
             max_messages=None,
             allowed_mentions=discord.AllowedMentions.none(),
+            shard_count=settings.shard_count,
         )
         self.settings = settings
         self.storage = storage
         self.draft_turns: WeakValueDictionary[int, asyncio.Lock] = WeakValueDictionary()
         """For each draft that is being acted on: clicks on it are worked off one by one."""
+        self.panel_turns: WeakValueDictionary[int, asyncio.Lock] = WeakValueDictionary()
+        """For each panel of settings that is being changed, by its message, likewise."""
+        self.exporting: set[int] = set()
+        """The members whose exports are put together: that takes room, so one at a time each."""
         self.presses = Presses()
         self.process_id = secrets.token_hex(4)
         """Tells what this process has sent from what an earlier one did."""
@@ -130,7 +141,12 @@ class FluxBot(commands.Bot):
 
     async def on_ready(self) -> None:
         """Say who we are."""
-        _log.info("connected as %s, in %d servers", self.user, len(self.guilds))
+        _log.info(
+            "connected as %s, in %d servers, shards: %d",
+            self.user,
+            len(self.guilds),
+            len(self.shards),
+        )
 
 
 class FluxTree(app_commands.CommandTree[FluxBot]):
@@ -200,8 +216,9 @@ async def explain(
         reference = secrets.token_hex(4)
         text = defect_sentence(reference)
         _log.error("interaction %d, reference %s", interaction.id, reference, exc_info=error)
-    if typed.strip():
-        text += "\n```\n{}\n```".format(typed[:GIVEN_BACK].replace("`", "'"))
+    given = "\n```\n{}\n```".format(typed[:GIVEN_BACK].replace("`", "'")) if typed.strip() else ""
+    # it may repeat a value, and Discord would take none of a text that is too long
+    text = text[: MESSAGE_LIMIT - len(given)] + given
     try:
         await _answer(interaction, text)
     except (discord.DiscordException, aiohttp.ClientError, OSError) as failure:

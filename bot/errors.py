@@ -10,16 +10,23 @@ BotError
 │   └── UnusableImage             a file that was attached cannot be worked with
 ├── InferenceError                the request was right, but no picture came of it
 │   ├── ModelUnavailable
+│   │   ├── DownloadBroke         in the middle, and can go on
+│   │   └── DownloadDamaged
 │   ├── NotEnoughSpace            for what `prepare` is to download and store
+│   ├── DiskFilled                while `prepare` was at it
 │   ├── NotPrepared
 │   ├── OutOfMemory
 │   ├── UnusablePicture
 │   ├── ClassifierUnavailable     nobody can look at a picture that is to be looked at first
+│   ├── RayUnavailable            no cluster answers, or none can be started
 │   └── WorkerDied
+│       └── WorkerHung
 ├── Refused                       a rule of the server or of the operator is against it
 ├── JobError                      a button or command names a job that cannot be acted on
+├── BackupError                   a backup cannot be made or restored
 └── StorageError                  the data folder cannot be used
-    └── DiskFull
+    ├── DiskFull
+    └── StorageBusy               another program holds the database
 
 Anything that is not a BotError is a defect: it is logged with its traceback and shown as one
 neutral sentence with a reference.
@@ -129,17 +136,52 @@ class ModelUnavailable(InferenceError):
         )
 
 
+class DownloadBroke(ModelUnavailable):
+    """The way to a model broke while it was downloaded; what has arrived is kept."""
+
+    def __str__(self) -> str:
+        repo_id, reason = self.args
+        return (
+            f"The model {repo_id} could not be downloaded to its end: {reason}. "
+            "What has arrived is kept, and the same command goes on from there."
+        )
+
+
+class DownloadDamaged(ModelUnavailable):
+    """A file of a model arrives in another form than the hub has it, again and again."""
+
+    def __str__(self) -> str:
+        repo_id, name = self.args
+        return (
+            f"The model {repo_id} arrives damaged: {name} has another checksum than on the hub, "
+            "twice now. Check the disk and any proxy; the same command downloads this file anew."
+        )
+
+
 class NotEnoughSpace(InferenceError):
     """A disk cannot take what is to be downloaded and stored."""
 
-    def __init__(self, folder: Path, needed: str, free: str) -> None:
-        super().__init__(folder, needed, free)
+    def __init__(self, folder: Path, missing: str, needed: str, free: str) -> None:
+        super().__init__(folder, missing, needed, free)
 
     def __str__(self) -> str:
-        folder, needed, free = self.args
+        folder, missing, needed, free = self.args
         return (
-            f"This needs {needed} on the disk of {folder}, and {free} are free there. "
-            "Make room, or name fewer tools."
+            f"The disk of {folder} lacks {missing}: this needs {needed}, and {free} are free "
+            "there. Make room, or name fewer tools."
+        )
+
+
+class DiskFilled(InferenceError):
+    """A disk ran full while something was downloaded or stored; what is complete is kept."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+
+    def __str__(self) -> str:
+        return (
+            f"The disk of {self.args[0]} is full. Make room there; the same command goes on where "
+            "it stopped."
         )
 
 
@@ -186,6 +228,22 @@ class ClassifierUnavailable(InferenceError):
         )
 
 
+class RayUnavailable(InferenceError):
+    """No Ray cluster answers at an address, or none can be started here; it may be there later."""
+
+    def __init__(self, address: str | None, reason: str) -> None:
+        super().__init__(address, reason)
+
+    def __str__(self) -> str:
+        address, reason = self.args
+        if address is None:
+            return f"Ray does not start here: {reason}. EXECUTOR=local does without it."
+        return (
+            f"No Ray answers at `{address}`: {reason}. Start the cluster, and this machine as a"
+            " node of it, or leave RAY_ADDRESS empty to start one here."
+        )
+
+
 class WorkerDied(InferenceError):
     """The process that owns the device ended while it worked on a job, or before it was ready."""
 
@@ -194,6 +252,8 @@ class WorkerDied(InferenceError):
         self.starting = starting
 
     def __str__(self) -> str:
+        if self.args[0] is None:
+            return self._without_exit_code()
         if self.starting:
             return _(
                 "The inference process could not be started (exit code {exit_code}). "
@@ -204,6 +264,17 @@ class WorkerDied(InferenceError):
             "The inference process ended while it worked on this (exit code {exit_code}). "
             "It has been started again: please send the command once more.",
             exit_code=self.args[0],
+        )
+
+    def _without_exit_code(self) -> str:
+        if self.starting:
+            return _(
+                "The inference process could not be started. "
+                "The operator finds the reason in the log."
+            )
+        return _(
+            "The inference process ended while it worked on this. "
+            "It has been started again: please send the command once more."
         )
 
 
@@ -232,6 +303,16 @@ class JobError(BotError):
     """A job that is unknown, or over, or another member's."""
 
 
+class BackupError(BotError):
+    """The data folder cannot be written into a file, or a file cannot become one."""
+
+    def __init__(self, problem: str, advice: str) -> None:
+        super().__init__(problem, advice)
+
+    def __str__(self) -> str:
+        return " ".join(self.args)
+
+
 class StorageError(BotError):
     """The data folder cannot be used."""
 
@@ -253,6 +334,17 @@ class DiskFull(StorageError):
     def __str__(self) -> str:
         return _(
             "The disk that holds {folder} is full. The operator has to make room there.",
+            folder=self.args[0],
+        )
+
+
+class StorageBusy(StorageError):
+    """Another program has held the lock of the database for longer than the bot waits for it."""
+
+    def __str__(self) -> str:
+        return _(
+            "Another program holds the bot's database. Please try again in a minute; if it happens"
+            " once more, tell the operator to look at {folder}.",
             folder=self.args[0],
         )
 

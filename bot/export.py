@@ -8,6 +8,7 @@ import json
 import zipfile
 import zlib
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -71,11 +72,12 @@ def _records_entry(records: dict[str, Any]) -> Entry:
 
 
 def _file_entries(files: Iterable[Path]) -> list[Entry]:
-    there = [file for file in files if file.exists()]
-    return [
-        Entry(name=f"{file.parent.name}/{file.name}", size=file.stat().st_size, source=file)
-        for file in there
-    ]
+    entries = []
+    for file in files:
+        with suppress(FileNotFoundError):  # deleted meanwhile
+            name, size = f"{file.parent.name}/{file.name}", file.stat().st_size
+            entries.append(Entry(name=name, size=size, source=file))
+    return entries
 
 
 def _pack(part: Iterable[Entry]) -> bytes:
@@ -84,6 +86,7 @@ def _pack(part: Iterable[Entry]) -> bytes:
         for entry in part:
             if isinstance(entry.source, bytes):
                 archive.writestr(entry.name, entry.source, zipfile.ZIP_DEFLATED)
-            elif entry.source.exists():
+                continue
+            with suppress(FileNotFoundError):
                 archive.write(entry.source, entry.name, zipfile.ZIP_STORED)
     return buffer.getvalue()

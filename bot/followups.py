@@ -7,13 +7,18 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Literal
 
-from bot.inference.requests import STRENGTH, check_prompt, choose_tool, fill, kontext, redux
+from bot.inference.requests import (
+    STRENGTH,
+    UNREAD,
+    check_prompt,
+    choose_tool,
+    fill,
+    kontext,
+    redux,
+)
 from bot.inference.sweeps import single, swept
 from bot.inference.tools import Family, Span
 from bot.inference.types import SEED_LIMIT, Region, Request
-
-UNREAD = b""
-"""Stands for an image while the options are checked: it is read when they are in order."""
 
 Variation = Literal["subtle", "strong"]
 Growth = Literal["zoom15", "zoom2", "left", "right", "up", "down"]

@@ -16,16 +16,13 @@ from bot.inference.types import Result
 from bot.messages import compose, with_note
 from bot.records import Job, Look
 from bot.rendering import Attachment, Message
-from bot.sheets import labelled
+from bot.sheets import BACKGROUND, GAP, labelled
 
 CELLS = 8
 """Patches of one colour that are left of the longer side of a blurred picture."""
 
 COLUMNS = 2
-GAP = 8
-"""Pixels between two pictures of a grid."""
-BACKGROUND = (49, 51, 56)
-"""What shows between them: the grey of Discord's dark theme."""
+"""Of a grid that is no sweep's."""
 
 
 async def shown(job: Job, result: Result, limit: int) -> Message:

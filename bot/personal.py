@@ -6,6 +6,7 @@ import asyncio
 import json
 import sqlite3
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -168,7 +169,11 @@ class PersonalData:
 
 
 def _sizes(files: Iterable[Path]) -> list[int]:
-    return [file.stat().st_size for file in files if file.exists()]
+    sizes = []
+    for file in files:
+        with suppress(FileNotFoundError):  # deleted meanwhile
+            sizes.append(file.stat().st_size)
+    return sizes
 
 
 def _plain(rows: Iterable[sqlite3.Row]) -> list[dict[str, Any]]:

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 import discord
 
 from bot.errors import StorageError
+from bot.events import on_behalf_of
 from bot.ladder import FAULTS, TOKEN_SECONDS
 from bot.records import Job
 from bot.storage import Storage
@@ -72,7 +73,8 @@ class Removals:
         try:
             await webhook.delete_message(origin.message_id)
         except FAULTS as error:
-            _log.info("job %d: its message could not be deleted: %s", job.id, error)
+            with on_behalf_of(job):
+                _log.info("job %d: its message could not be deleted: %s", job.id, error)
 
     async def _delete_noted(self) -> None:
         for channel_id, message_id in await self._storage.disposal.messages():

@@ -40,7 +40,7 @@ IN_REASON = re.compile(r"<@|\d{15}")
 
 @dataclass(frozen=True, slots=True)
 class PerTool:
-    """A number for some of the tools; the others keep their own. `span` gives what a tool takes."""
+    """A number for some of the tools; the others keep their own. `spans` tells what each takes."""
 
     spans: Callable[[str], Span[int] | Span[float] | None]
     whole: bool

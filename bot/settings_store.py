@@ -14,7 +14,7 @@ from typing import Any
 
 from bot.database import Database
 from bot.errors import RequestError
-from bot.i18n import ENGLISH, _, counted, number, speaking
+from bot.i18n import _, counted, number
 from bot.setting_kinds import is_id
 from bot.settings import DEFAULTS, KEYS, ServerSettings, key_of
 
@@ -196,10 +196,10 @@ def _loaded(key: str, text: str) -> Any:
         _log.warning("there is a setting %s, which this version does not know", key)
         return None
     try:
-        with speaking(ENGLISH):  # to the log
-            return KEYS[key].kind.load(json.loads(text))
-    except (RequestError, ValueError) as error:  # another version wrote it
-        _log.warning("the setting %s has a value that it does not take: %s", key, error)
+        return KEYS[key].kind.load(json.loads(text))
+    except (RequestError, ValueError):  # another version wrote it
+        # not what it is: that may be a blocked word, or why somebody is banned
+        _log.warning("the setting %s has a value that this version does not take", key)
         return None
 
 

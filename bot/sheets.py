@@ -29,7 +29,7 @@ LEAST_LETTERS = 10
 """Size of letters below which a picture has room for the value alone, without the option."""
 
 BACKGROUND = (49, 51, 56)
-"""The grey of Discord's dark theme, as between the pictures of other grids."""
+"""What shows between them: the grey of Discord's dark theme."""
 INK = (242, 243, 245)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import io
 import os
 from collections.abc import AsyncIterator, Sequence
@@ -25,21 +26,63 @@ from bot.application import Application, application, worker_options
 from bot.config import Settings
 from bot.inference.executor import Executor, LocalExecutor
 from bot.inference.finder import MaskFinder
+from bot.inference.previews import MaskPreviews
 from tests.catalogues import catalogues as catalogues
 
 # As in the worker: several processes compute here, and must not wait for each other by spinning.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# Each of them with one thread: for models as tiny as these, more only wait for each other.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 # The GPU's kernels are tried on the CPU, also before anything imports Triton.
 os.environ["TRITON_INTERPRET"] = "1"
 # No test may reach out, not even by a defect: what is not in a local folder is not there.
 os.environ["HF_HUB_OFFLINE"] = "1"
 
+LONGEST = (
+    "tests/wire/test_chaos.py",
+    "tests/inference/test_prepare.py",
+    "tests/inference/test_tiny_tools.py",
+    "tests/wire/test_run.py",
+    "tests/inference/test_executor.py",
+    "tests/cogs/test_results.py",
+    "tests/inference/test_tiny_family.py",
+    "tests/wire/test_faults.py",
+    "tests/cogs/test_tools.py",
+    "tests/inference/test_finder.py",
+)
+"""Files that begin first, so that no process is left alone with one of them in the end: what waits
+and what computes in turn."""
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Let who has the time ask for more."""
     parser.addoption(
-        "--long", action="store_true", help="kill the bot a thousand times, not thirty"
+        "--long",
+        action="store_true",
+        help="kill the bot a thousand times, not thirty; install what is in the image anew",
     )
+    parser.addoption(
+        "--write-reliability",
+        action="store_true",
+        help="write docs/reliability.md from the scenarios that pass",
+    )
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the files that take longest in front of the others."""
+    places = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.nodeid.partition("::")[0], len(places)))
+
+
+def pytest_collection_finish() -> None:
+    """Let the garbage collector pass over all that is imported by now: it looks often."""
+    gc.collect()
+    gc.freeze()
+
+
+def pytest_unconfigure() -> None:
+    """Let what was imported be looked at in the end: Triton counts what is left of it."""
+    gc.unfreeze()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,12 +144,15 @@ class Scene:
 
 @asynccontextmanager
 async def open_scene(
-    settings: Settings, executor: Executor, finder: MaskFinder | None = None
+    settings: Settings,
+    executor: Executor,
+    finder: MaskFinder | None = None,
+    previews: MaskPreviews | None = None,
 ) -> AsyncIterator[Scene]:
     """Start the bot on a simulated server, and fail if it leaves an error that nobody looked at."""
-    async with application(settings, executor, finder) as app:
+    async with application(settings, executor, finder, previews) as app:
         # not simcord.run: its end must come in the context of its start, a fixture's does not
-        env = simcord.Env(app.client, settle_timeout=30.0)
+        env = simcord.Env(app.client, settle_timeout=30.0, shard_count=1)
         await env.start()
         try:
             guild = env.create_guild()
@@ -133,7 +179,8 @@ async def restarted(scene: Scene, settings: Settings, executor: Executor) -> Asy
     """Put another process of the bot, on the same data folder, in the place of a scene's."""
     scene.work.cancel()
     await asyncio.wait({scene.work})
-    async with application(settings, executor) as app:
+    client = scene.app.client
+    async with application(settings, executor, client.finder, client.previews) as app:
         await scene.env.restart_bot(app.client)
         async with _working(app, scene.env) as work:
             yield replace(scene, app=app, work=work)
@@ -173,12 +220,19 @@ async def finder() -> AsyncIterator[MaskFinder]:
         yield finder
 
 
+@pytest.fixture(scope="session")
+async def previews() -> AsyncIterator[MaskPreviews]:
+    """What draws masks and reads files of members, shared by all tests."""
+    async with MaskPreviews() as previews:
+        yield previews
+
+
 @pytest.fixture
 async def scene(
-    settings: Settings, executor: LocalExecutor, finder: MaskFinder
+    settings: Settings, executor: LocalExecutor, finder: MaskFinder, previews: MaskPreviews
 ) -> AsyncIterator[Scene]:
     """The bot on a simulated server, with the real tiny models."""
-    async with open_scene(settings, executor, finder) as scene:
+    async with open_scene(settings, executor, finder, previews) as scene:
         yield scene
 
 

@@ -22,8 +22,8 @@ PROMPT = "a large yellow circle on a green background"
 
 def test_the_tool_of_the_page_paints_along_the_outlines_of_an_image(tmp_path: Path) -> None:
     follow_the_page(tmp_path)
-    square = Image.new("RGB", (128, 128), "blue")
-    ImageDraw.Draw(square).ellipse((24, 24, 104, 104), fill="red")
+    square = Image.new("RGB", (128, 128), "navy")
+    ImageDraw.Draw(square).ellipse((24, 24, 104, 104), fill="white")
     square.save(tmp_path / "circle.png")
     command = f"/outline image:circle.png prompt:{PROMPT} seed:5 steps:12"
     process = subprocess.run(

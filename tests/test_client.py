@@ -16,14 +16,15 @@ from bot.client import FluxTree
 from bot.config import Settings
 from bot.errors import ConfigurationError, StorageError
 from bot.inference.executor import LocalExecutor
+from bot.inference.previews import MaskPreviews
 from bot.jobs import Jobs
 from tests.conftest import Scene, open_scene
 from tests.doubles import HeldExecutor
 
 
 @pytest.fixture
-async def scene(settings: Settings) -> AsyncIterator[Scene]:
-    async with open_scene(settings, HeldExecutor()) as scene:
+async def scene(settings: Settings, previews: MaskPreviews) -> AsyncIterator[Scene]:
+    async with open_scene(settings, HeldExecutor(), previews=previews) as scene:
         yield scene
 
 

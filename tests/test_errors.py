@@ -20,7 +20,10 @@ EXAMPLES = [
     errors.AttachmentUnreadable("cat.png", "it is not there any more"),
     errors.UnusableImage("The file is no picture.", "Attach a PNG, JPEG, WebP, GIF or AVIF."),
     errors.ModelUnavailable("black-forest-labs/FLUX.1-dev", "it is gated."),
-    errors.NotEnoughSpace(Path("data"), "35.9 GB", "12.0 GB"),
+    errors.DownloadBroke("black-forest-labs/FLUX.1-dev", "ConnectError: no route to host"),
+    errors.DownloadDamaged("black-forest-labs/FLUX.1-dev", "vae/model.safetensors"),
+    errors.NotEnoughSpace(Path("data"), "23.9 GB", "35.9 GB", "12.0 GB"),
+    errors.DiskFilled(Path("data")),
     errors.NotPrepared("transformer of black-forest-labs/FLUX.1-dev"),
     errors.OutOfMemory("The memory is not enough for this.", "Use `quantization: 8-bit`."),
     errors.UnusablePicture(),
@@ -28,18 +31,26 @@ EXAMPLES = [
     errors.WorkerDied(-9),
     errors.WorkerDied(1, starting=True),
     errors.WorkerHung(300.0),
+    errors.RayUnavailable(None, "the port 6379 is taken"),
+    errors.RayUnavailable("auto", "connection refused"),
     errors.Refused("The bot is switched off in <#1>.", "Use another channel."),
     errors.JobError("This is over."),
+    errors.BackupError("The file backup.zip is there already.", "Name another file."),
     errors.StorageError(Path("data"), "Permission denied"),
     errors.DiskFull(Path("data"), "No space left on device"),
+    errors.StorageBusy(Path("data"), "database is locked"),
 ]
 
 ENGLISH = (
     errors.ConfigurationError
     | errors.DiscordUnreachable
     | errors.DiscordRefused
+    | errors.DownloadBroke
+    | errors.DownloadDamaged
     | errors.NotEnoughSpace
+    | errors.DiskFilled
     | errors.NotPrepared
+    | errors.RayUnavailable
 )
 """What the command line alone says."""
 

@@ -12,9 +12,10 @@ from PIL import Image
 
 from bot.inference.metadata import describe, read_metadata, read_parameters, with_metadata
 from bot.inference.types import Request, Result
-from bot.looks import CELLS, GAP, shown
+from bot.looks import CELLS, shown
 from bot.records import Job, Look
 from bot.rendering import Attachment, Message
+from bot.sheets import GAP
 
 from .doubles import result_for
 from .test_fitting import opened, photo

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from bot.__main__ import EX_CONFIG
+
 
 def run(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
@@ -36,21 +38,21 @@ def test_help_names_the_commands_and_loads_neither_torch_nor_discord(tmp_path: P
 
 def test_a_missing_token_is_one_sentence(tmp_path: Path) -> None:
     done = run(cwd=tmp_path)
-    assert done.returncode == 1
+    assert done.returncode == EX_CONFIG
     assert done.stderr.startswith("DISCORD_TOKEN is not set. Allowed: the token of your")
     assert len(done.stderr.splitlines()) == 1
 
 
 def test_a_wrong_variable_is_one_sentence(tmp_path: Path) -> None:
     done = run("playground", "--once", "/generate prompt:x", cwd=tmp_path, QUANTIZATION="4-bit")
-    assert done.returncode == 1
+    assert done.returncode == EX_CONFIG
     assert done.stderr == "QUANTIZATION is `4-bit`. Allowed: 8-bit, None.\n"
 
 
 def test_a_bad_env_file_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("DEVICE=gpu\n")
     done = run(cwd=tmp_path)
-    assert done.returncode == 1
+    assert done.returncode == EX_CONFIG
     assert done.stderr.startswith("DEVICE is `gpu`. Allowed: auto, cuda")
 
 

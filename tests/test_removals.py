@@ -11,6 +11,7 @@ import pytest
 from bot import removals
 from bot.config import Settings
 from bot.errors import StorageError
+from bot.inference.previews import MaskPreviews
 from bot.records import Job
 from tests.conftest import Scene, open_scene, restarted
 from tests.doubles import HeldExecutor
@@ -18,9 +19,11 @@ from tests.records import has_begun
 
 
 @pytest.fixture
-async def scene(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Scene]:
+async def scene(
+    settings: Settings, previews: MaskPreviews, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Scene]:
     monkeypatch.setattr(removals, "PAUSE", 0.0)
-    async with open_scene(settings, HeldExecutor()) as scene:
+    async with open_scene(settings, HeldExecutor(), previews=previews) as scene:
         await has_begun(scene.app.jobs)
         yield scene
 

@@ -14,7 +14,7 @@ from bot.cogs._history_view import job_message
 from bot.cogs._pressed import inputs_of, picture_of
 from bot.cogs._submit import acknowledge, random_seed, submit
 from bot.cogs._visit import defaults
-from bot.cogs.history import DELETED, LARGE, QUESTION
+from bot.cogs.history import DELETED, LARGE, QUESTION, erase
 from bot.cogs.image_info import job_arguments
 from bot.cogs.queue import may_cancel
 from bot.errors import Refused
@@ -140,10 +140,7 @@ async def delete(interaction: discord.Interaction[FluxBot], job: Job) -> None:
     """Delete a job for good, with its messages."""
     _check_may_delete(interaction, job)
     await interaction.response.defer()
-    bot = interaction.client
-    await bot.storage.disposal.delete(job.id)
-    await bot.storage.disposal.forget()
-    bot.removals.begin([job])
+    await erase(interaction.client, job)
     said = discord.ui.LayoutView(timeout=None)
     said.add_item(discord.ui.TextDisplay(_(DELETED, id=job.id)))
     await interaction.edit_original_response(view=said, attachments=[])

@@ -185,7 +185,7 @@ def _values(components: Any) -> Iterator[tuple[str, str]]:
 def _whole(name: str, text: str) -> int:
     """Return the whole number that was typed; raise RequestError for anything else."""
     text = text.strip()
-    if not (text.isascii() and text.isdecimal()):
+    if not (text.isascii() and text.isdecimal() and len(text) <= LONGEST_NUMBER):
         raise RequestError(
             _("`{option}` is no whole number.", option=name),
             _("Type one such as `4`; a seed is below {limit}.", limit=SEED_LIMIT),

@@ -25,7 +25,7 @@ from bot.cogs._follow import (
     vary,
 )
 from bot.cogs._follow_modals import ask
-from bot.cogs._pressed import inputs_of, picture_of, pressed_job
+from bot.cogs._pressed import chosen, inputs_of, picture_of, pressed_job
 from bot.errors import JobError
 from bot.followups import Growth, Variation
 from bot.i18n import N_, _
@@ -41,6 +41,7 @@ Verb = (
 Rows = list[list[discord.ui.Item[Any]]]
 
 MOST_OPTIONS = 25
+NUMBER = re.compile(r"\d{1,3}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,10 +178,10 @@ class PictureSelect(
     async def callback(self, interaction: discord.Interaction[FluxBot]) -> None:  # type: ignore[override]
         """Show the picture that was chosen with its buttons."""
         async with answering(interaction):
-            (chosen,) = cast(Mapping[str, Any], interaction.data)["values"]
-            if not chosen.isdecimal():
+            choice = chosen(interaction)
+            if not NUMBER.fullmatch(choice):
                 raise JobError(_("There is no such picture. Please choose one of the list."))
-            number = int(chosen)
+            number = int(choice)
             job = await pressed_job(interaction, self._job_id)
             rows = _rows(job.id, number, _offered(job.request, job.origin.look, OF_ALL))
             await show_picture(interaction, job, number, rows)

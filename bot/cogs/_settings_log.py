@@ -22,7 +22,7 @@ SHOWN = 100
 
 class LogPage(
     discord.ui.DynamicItem[discord.ui.Button[discord.ui.View]],
-    template=r"settings_log:(?P<page>\d+):(?P<user_id>\d+)",
+    template=r"settings_log:(?P<page>\d{1,9}):(?P<user_id>\d{1,20})",
 ):
     """Shows another page of the log, as it is when it is pressed."""
 

@@ -22,7 +22,7 @@ LONGEST = 4000
 Changed = Callable[[discord.Interaction[FluxBot], Any], Awaitable[None]]
 
 
-class Change(Modal):
+class SettingModal(Modal):
     """Asks for a new value, and hands what it is to `changed`."""
 
     def __init__(self, key: Key, value: Any, custom_id: str, changed: Changed) -> None:

@@ -11,13 +11,12 @@ import re
 from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any, Self, cast
-from weakref import WeakValueDictionary
 
 import discord
 from discord.ui import ActionRow, Container, LayoutView, Separator, TextDisplay
 
 from bot.client import FluxBot, answering, language_of
-from bot.cogs._settings_modal import Change
+from bot.cogs._settings_modal import SettingModal
 from bot.cogs._settings_place import Place, check_user, clipped, place_of, settings_at
 from bot.cogs._settings_rows import Panel, Plain, chosen_value, rows
 from bot.colours import ACCENT
@@ -29,13 +28,13 @@ from bot.units import format_bytes
 LIMITS_OF_USE = N_("Limits of use")
 DISK_PAGE = "Language and archive"
 
-_turns: WeakValueDictionary[int, asyncio.Lock] = WeakValueDictionary()
-"""For each panel that is being changed: clicks on it are worked off one by one."""
-
 
 class Control(
     discord.ui.DynamicItem[Plain],
-    template=r"settings:(?P<verb>[a-z]+):(?P<subject>\w+):(?P<channel_id>\d+):(?P<user_id>\d+)",
+    template=(
+        r"settings:(?P<verb>[a-z]+):(?P<subject>\w+)"
+        r":(?P<channel_id>[0-8]?\d{1,18}):(?P<user_id>\d{1,20})"
+    ),
 ):
     """A button or select of a panel, for the member who opened it."""
 
@@ -59,7 +58,7 @@ class Control(
         chosen: list[str] = cast(dict[str, Any], interaction.data).get("values", [])
         if named["verb"] == "page":
             await interaction.response.defer()
-            await show(interaction, panel, chosen[0])
+            await show(interaction, panel, "".join(chosen))
             return
         key = key_of(named["subject"])
         match named["verb"]:
@@ -75,7 +74,8 @@ class Control(
     async def _ask(self, interaction: discord.Interaction[FluxBot], panel: Panel, key: Key) -> None:
         settings = await settings_at(interaction.client, panel.place)
         value = settings[key.name].value
-        modal = Change(key, value, f"{self.custom_id}:typed", partial(save, panel, key))
+        changed = partial(save, panel, key)
+        modal = SettingModal(key, value, f"{self.custom_id}:typed", changed)
         await interaction.response.send_modal(modal)
 
 
@@ -96,9 +96,9 @@ async def save(
     check_user(interaction, panel.user_id)  # a modal may have been open for long
     await interaction.response.defer()
     assert interaction.message is not None
-    place = panel.place
-    async with _turns.setdefault(interaction.message.id, asyncio.Lock()):
-        await interaction.client.storage.settings.change(
+    bot, place = interaction.client, panel.place
+    async with bot.panel_turns.setdefault(interaction.message.id, asyncio.Lock()):
+        await bot.storage.settings.change(
             place.guild_id, place.channel_id, {key.name: value}, user_id=interaction.user.id
         )
         speak(await language_of(interaction))  # which may be what has changed

@@ -69,11 +69,9 @@ def chosen_value(kind: Kind, chosen: Sequence[str]) -> Any:
     """Return the value that was chosen in the select of a setting; raise RequestError."""
     match kind:
         case OneOf():
-            return kind.parse(chosen[0])
-        case OneChannel():
-            return kind.load(int(chosen[0]) if chosen else None)
-        case Ids():
-            return kind.load([int(each) for each in chosen])
+            return kind.parse("".join(chosen))
+        case OneChannel() | Ids():
+            return kind.parse(" ".join(chosen))
         case _:
             return kind.load(chosen)
 

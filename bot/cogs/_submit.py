@@ -18,9 +18,6 @@ from bot.records import Origin
 
 ReadImages = Callable[[], Awaitable[Mapping[str, bytes]]]
 
-UNREAD = b""
-"""Stands for an attachment while the options are checked: it is read when they are in order."""
-
 
 def random_seed() -> int:
     """Return a seed for a request that names none."""

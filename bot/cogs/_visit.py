@@ -24,7 +24,8 @@ NEEDED = {
 class Defaults:
     """What a command takes where its options are left out; `family` has the tools' own.
 
-    Where the quantization is `locked`, no other may be taken."""
+    Where the quantization is `locked`, no other may be taken.
+    """
 
     family: Family
     model: str
@@ -54,7 +55,7 @@ async def defaults(interaction: discord.Interaction[FluxBot]) -> Defaults:
         family=settings.family(bot.family),
         model=settings.model,
         size=settings.size,
-        quantization=settings.quantization or bot.settings.quantization,
+        quantization=bot.policy.quantization(settings),
         locked=settings.quantization_locked,
     )
 

@@ -13,10 +13,10 @@ from bot.client import FluxBot
 from bot.cogs import _options
 from bot.cogs._attachments import attached, read
 from bot.cogs._mask_preview import show_preview, with_found_mask
-from bot.cogs._submit import UNREAD, random_seed, submit
+from bot.cogs._submit import random_seed, submit
 from bot.cogs._visit import defaults
 from bot.inference.regions import AREAS
-from bot.inference.requests import fill
+from bot.inference.requests import UNREAD, fill
 from bot.inference.types import Region
 
 Percent = app_commands.Range[int, 0, 100]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any, Self, cast
+from collections.abc import Sequence
+from typing import Self
 
 import discord
 from discord import app_commands
@@ -15,6 +15,7 @@ from discord.ui import ActionRow, LayoutView
 from bot.client import FluxBot, answering
 from bot.cogs._help_pages import here, page_of, topics
 from bot.cogs._help_texts import BUTTONS, LIMITS, OVERVIEW, TITLES
+from bot.cogs._pressed import chosen
 from bot.cogs._submit import acknowledge
 from bot.i18n import N_, _
 
@@ -52,9 +53,8 @@ class TopicSelect(discord.ui.DynamicItem[discord.ui.Select[LayoutView]], templat
     async def callback(self, interaction: discord.Interaction[FluxBot]) -> None:  # type: ignore[override]
         """Show the page that was chosen."""
         async with answering(interaction):
-            (chosen,) = cast(Mapping[str, Any], interaction.data)["values"]
             await interaction.response.defer()
-            await _show(interaction, chosen)
+            await _show(interaction, chosen(interaction))
 
 
 async def _show(interaction: discord.Interaction[FluxBot], topic: str) -> None:

@@ -27,10 +27,12 @@ from bot.cogs._history_view import (
     option,
     page_message,
 )
+from bot.cogs._pressed import chosen, inputs_of
 from bot.cogs._sight import moderators_sight, own_sight
 from bot.cogs._submit import acknowledge, submit
-from bot.errors import JobError, Refused, StorageError
+from bot.errors import JobError, Refused
 from bot.i18n import N_, _
+from bot.inference.regions import encodable
 from bot.inference.tools import TOOLS
 from bot.looks import shown
 from bot.records import Job
@@ -49,6 +51,8 @@ LABELS: Mapping[Verb, str] = {
     "delete": N_("Delete for good"),
 }
 
+NUMBER = re.compile(r"\d{1,19}")
+
 SMALL = 256
 """Pixels of the longer side of a picture on a page."""
 LARGE = 512
@@ -61,9 +65,6 @@ NOT_KEPT = N_(
 )
 DELETED = N_("Job {id} is deleted.")
 NO_PICTURES = N_("Job {id} made no pictures.")
-INPUTS_NOT_KEPT = N_(
-    "The images that were attached to this are not kept any more. Attach them to a new command."
-)
 NOT_THEIRS = N_("Another member attached images to this, which stay theirs.")
 ATTACH = N_("Attach images of your own to a new command.")
 
@@ -90,7 +91,7 @@ class History(commands.Cog):
         here: bool = False,
     ) -> None:
         """See what you have made before, and show it, make it again or delete it."""
-        place = Place(whose=whose, here=here, tool=tool, text=(text or "").strip())
+        place = Place(whose=whose, here=here, tool=tool, text=encodable(text or "").strip())
         sight(interaction, place)  # who may not is told so before anything is looked for
         await acknowledge(interaction, private=True)
         await _show_page(interaction, place)
@@ -161,10 +162,10 @@ class HistorySelect(
     async def callback(self, interaction: discord.Interaction[FluxBot]) -> None:  # type: ignore[override]
         """Show the job that was chosen."""
         async with answering(interaction):
-            (chosen,) = cast(Mapping[str, Any], interaction.data)["values"]
-            if not chosen.isdecimal():
+            choice = chosen(interaction)
+            if not NUMBER.fullmatch(choice):
                 raise JobError(_("This is no job. Please choose one of the list."))
-            await _act(interaction, "job", number(chosen), self._place)
+            await _act(interaction, "job", number(choice), self._place)
 
 
 def sight(interaction: discord.Interaction[FluxBot], place: Place) -> Sight:
@@ -268,10 +269,7 @@ async def _make_again(interaction: discord.Interaction[FluxBot], job: Job) -> No
         raise Refused(_(NOT_THEIRS), _(ATTACH))
 
     async def images() -> Mapping[str, bytes]:
-        try:
-            return await interaction.client.storage.inputs(job.id)
-        except StorageError as error:
-            raise JobError(_(INPUTS_NOT_KEPT)) from error
+        return await inputs_of(interaction, job)
 
     await submit(
         interaction,
@@ -285,11 +283,15 @@ async def _make_again(interaction: discord.Interaction[FluxBot], job: Job) -> No
 
 async def _delete(interaction: discord.Interaction[FluxBot], job: Job, place: Place) -> None:
     await interaction.response.defer()
-    bot = interaction.client
+    await erase(interaction.client, job)
+    await _show_page(interaction, place, note=_(DELETED, id=job.id))
+
+
+async def erase(bot: FluxBot, job: Job) -> None:
+    """Delete a job for good, and have its messages follow; raise JobError while it is not over."""
     await bot.storage.disposal.delete(job.id)
     await bot.storage.disposal.forget()
     bot.removals.begin([job])
-    await _show_page(interaction, place, note=_(DELETED, id=job.id))
 
 
 def _row(*items: discord.ui.Item[Any]) -> discord.ui.ActionRow[Any]:

@@ -9,9 +9,9 @@ from discord.ext import commands
 from bot.client import FluxBot
 from bot.cogs import _options
 from bot.cogs._attachments import attached
-from bot.cogs._submit import UNREAD, random_seed, submit
+from bot.cogs._submit import random_seed, submit
 from bot.cogs._visit import defaults
-from bot.inference.requests import kontext
+from bot.inference.requests import UNREAD, kontext
 
 
 class Kontext(commands.Cog):

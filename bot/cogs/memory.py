@@ -11,10 +11,16 @@ from discord.ext import commands
 from bot.client import FluxBot
 from bot.cogs._submit import acknowledge
 from bot.colours import ACCENT
+from bot.errors import InferenceError
 from bot.i18n import N_, _, percent
 from bot.inference.types import DeviceMemory, Holding
 from bot.messages import joined
 from bot.units import format_bytes
+
+MOST_EMBEDS = 10
+"""Of one message."""
+MOST_CHARACTERS = 6000
+"""Of all embeds of one message together."""
 
 PARTS = {
     "transformer": N_("transformer"),
@@ -35,7 +41,23 @@ class Memory(commands.Cog):
         """See what is on each GPU, and what 8 bits saved there."""
         await acknowledge(interaction, private=True)
         devices = await interaction.client.executor.memory()
-        await interaction.edit_original_response(embeds=[report(device) for device in devices])
+        if not devices:
+            raise InferenceError(_("No device has answered in time. Please try again in a moment."))
+        first, *others = in_messages([report(device) for device in devices])
+        await interaction.edit_original_response(embeds=first)
+        for embeds in others:
+            await interaction.followup.send(embeds=embeds, ephemeral=True)
+
+
+def in_messages(embeds: Sequence[discord.Embed]) -> list[list[discord.Embed]]:
+    """Return embeds in as few messages as Discord takes them in, in their order."""
+    messages: list[list[discord.Embed]] = [[]]
+    for embed in embeds:
+        fits = sum(map(len, (*messages[-1], embed))) <= MOST_CHARACTERS
+        if not fits or len(messages[-1]) == MOST_EMBEDS:
+            messages.append([])
+        messages[-1].append(embed)
+    return messages
 
 
 def report(memory: DeviceMemory) -> discord.Embed:

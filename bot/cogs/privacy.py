@@ -62,9 +62,6 @@ SENT = N_("You have it in a direct message.")
 CLOSED = N_("Here it is, because your direct messages are closed to the bot.")
 REST = N_("Here is what Discord did not take as a direct message.")
 
-_exporting: set[int] = set()
-"""The members whose exports are being put together: these take room, so each has one at a time."""
-
 
 class Privacy(commands.Cog):
     """The command `/privacy`."""
@@ -179,12 +176,12 @@ def _buttons(*verbs: Verb) -> discord.ui.View:
 
 async def _export(interaction: discord.Interaction[FluxBot]) -> None:
     """Put everything together and send it, once at a time for each member."""
-    user_id = interaction.user.id
-    if user_id in _exporting:
+    user_id, exporting = interaction.user.id, interaction.client.exporting
+    if user_id in exporting:
         raise Refused(
             _("Your export is already being put together."), _("Please wait until you have it.")
         )
-    _exporting.add(user_id)
+    exporting.add(user_id)
     try:
         await acknowledge(interaction, private=True)
         personal = interaction.client.storage.personal
@@ -192,7 +189,7 @@ async def _export(interaction: discord.Interaction[FluxBot]) -> None:
         export = await plan(records, files.paths, DEFAULT_FILESIZE_LIMIT)
         answer = await _send(interaction, export)
     finally:
-        _exporting.discard(user_id)
+        exporting.discard(user_id)
     await interaction.edit_original_response(
         content=" ".join([answer, *_missing(files.hidden, export.left_out)])
     )

@@ -12,6 +12,7 @@ from discord import app_commands
 from discord.ext import commands
 
 from bot.client import FluxBot, answering
+from bot.cogs._sight import sees, wide_sight
 from bot.cogs._submit import acknowledge
 from bot.colours import ACCENT
 from bot.errors import JobError
@@ -90,7 +91,7 @@ class Queue(commands.Cog):
         await interaction.edit_original_response(content=answer)
 
     @cancel.autocomplete("job")
-    async def _jobs_to_cancel(
+    async def suggest_jobs(
         self, interaction: discord.Interaction[FluxBot], typed: str
     ) -> list[app_commands.Choice[int]]:
         """Offer the jobs that may be cancelled: one's own first."""
@@ -98,7 +99,8 @@ class Queue(commands.Cog):
             each for each in interaction.client.jobs.unfinished() if may_cancel(interaction, each)
         ]
         jobs.sort(key=lambda each: each.origin.user_id != interaction.user.id)
-        names = ((f"{job.id} · {_title(job)} · {job.request.prompt}", job.id) for job in jobs)
+        sight = wide_sight(interaction)
+        names = ((_choice(job, with_prompt=sees(sight, job)), job.id) for job in jobs)
         fitting = (each for each in names if typed.lower() in each[0].lower())
         return [
             app_commands.Choice(name=name[:100], value=job_id)
@@ -129,7 +131,7 @@ class Queue(commands.Cog):
 
 
 class PageButton(
-    discord.ui.DynamicItem[discord.ui.Button[discord.ui.View]], template=r"queue:(?P<page>\d+)"
+    discord.ui.DynamicItem[discord.ui.Button[discord.ui.View]], template=r"queue:(?P<page>\d{1,9})"
 ):
     """Shows another page of the queue, as it is when it is pressed."""
 
@@ -239,6 +241,12 @@ def _waiting_line(place: Place, text: str) -> str:
     if place.seconds is None:
         return line
     return f"{line} · " + _("in about {time}", time=format_wait(place.seconds))
+
+
+def _choice(job: Job, *, with_prompt: bool) -> str:
+    """Return a job among others; who may call it off may not always read what it is of."""
+    name = f"{job.id} · {_title(job)}"
+    return f"{name} · {job.request.prompt}" if with_prompt else name
 
 
 def _title(job: Job, *, with_prompt: bool = False) -> str:

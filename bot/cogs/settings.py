@@ -194,7 +194,7 @@ class Settings(commands.GroupCog, group_name="settings", group_description="Set 
 
     @set.autocomplete("key")
     @reset.autocomplete("key")
-    async def _keys(
+    async def suggest_keys(
         self, interaction: discord.Interaction[FluxBot], typed: str
     ) -> list[Choice[str]]:
         """Offer the settings, by name and by what they do."""
@@ -206,7 +206,7 @@ class Settings(commands.GroupCog, group_name="settings", group_description="Set 
         return _choices(names, typed)
 
     @set.autocomplete("value")
-    async def _values(
+    async def suggest_values(
         self, interaction: discord.Interaction[FluxBot], typed: str
     ) -> list[Choice[str]]:
         """Offer what a setting may be, or what it is, to be edited."""
@@ -218,7 +218,7 @@ class Settings(commands.GroupCog, group_name="settings", group_description="Set 
 
 class ResetAll(
     discord.ui.DynamicItem[discord.ui.Button[discord.ui.View]],
-    template=r"settings_reset:(?P<channel_id>\d+):(?P<user_id>\d+)",
+    template=r"settings_reset:(?P<channel_id>[0-8]?\d{1,18}):(?P<user_id>\d{1,20})",
 ):
     """Takes all settings of a server or a channel back, for the member who was asked."""
 

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import psutil
 import torch
-from optimum.quanto import QTensor
 
 from bot.inference.types import MemoryStats, Weights
 
@@ -33,6 +32,9 @@ def weigh(module: torch.nn.Module) -> Weights:
 
 
 def _stored_bytes(tensor: torch.Tensor) -> int:
+    # imported here: who only asks for the budget of a device does without the model libraries
+    from optimum.quanto import QTensor
+
     # quanto's tensors are wrappers, with the numel and dtype of the tensor that they stand for
     if isinstance(tensor, QTensor):
         names, _ = tensor.__tensor_flatten__()

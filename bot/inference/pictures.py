@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass
 
 import torch
 from diffusers import AutoencoderKL, FluxPipeline
 from PIL import Image, ImageStat
 from torch.nn import functional
+
+from bot.inference.images import encode_webp
 
 PREVIEW_SIDE = 32
 """Longer side of a preview in latents: 256 pixels, a sixteenth of the work of a megapixel."""
@@ -45,10 +46,7 @@ def decode_preview(
     clean = _unpack(vae, after - sigmas[1] * velocity, size)
     scale = min(1.0, PREVIEW_SIDE / max(clean.shape[-2:]))
     small = [max(1, round(side * scale)) for side in clean.shape[-2:]]
-    picture = _decode(vae, functional.interpolate(clean, size=small, mode="area"))
-    buffer = io.BytesIO()
-    picture.image.save(buffer, "WEBP", quality=80)
-    return buffer.getvalue()
+    return encode_webp(_decode(vae, functional.interpolate(clean, size=small, mode="area")).image)
 
 
 def luminosity(image: Image.Image) -> float:

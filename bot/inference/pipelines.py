@@ -121,7 +121,7 @@ class Pipelines:
         self._device_budget = device_budget
         self._host_budget = host_budget if device.type == "cuda" else 0
         self.parts = make_parts(
-            Repositories(family=family, token=token),
+            Repositories(family=family, token=token, notes=store_folder),
             device=device,
             dtype=dtype,
             store=Store(store_folder, dtype) if store_folder else None,

@@ -54,6 +54,7 @@ class Sandbox:
         self._warming: Future[None] | None = None
         self._timer: TimerHandle | None = None
         self._ending: Task[None] | None = None
+        self._closed = False
 
     @property
     def process_ids(self) -> tuple[int, ...]:
@@ -77,6 +78,8 @@ class Sandbox:
 
     def open(self) -> None:
         """Start a process without waiting for it, and not in the loop: that takes a while."""
+        if self._closed:
+            raise BrokenProcessPool(f"{self._name}: no process is started any more")
         pool = self._pool = ProcessPoolExecutor(
             max_workers=1,
             mp_context=multiprocessing.get_context("spawn"),
@@ -86,8 +89,12 @@ class Sandbox:
         self._warming = asyncio.get_running_loop().run_in_executor(None, _warm, pool)
 
     async def close(self) -> None:
-        """End the process, whatever it does, and wait until it has ended."""
+        """End the process, whatever it does, and start no other; wait until it has ended."""
+        self._closed = True
         self._stop_timer()
+        await self._end_process()
+
+    async def _end_process(self) -> None:
         pool, self._pool = self._pool, None
         if pool is not None:
             await _end(pool, self._warming)
@@ -131,12 +138,12 @@ class Sandbox:
         return self._pool
 
     async def _replace(self) -> None:
-        await self.close()
-        if self._idle is None:
+        await self._end_process()
+        if self._idle is None and not self._closed:
             self.open()
 
     def _start_timer(self) -> None:
-        if self._idle is not None:
+        if self._idle is not None and not self._closed:
             self._timer = asyncio.get_running_loop().call_later(self._idle, self._end_idle)
 
     def _stop_timer(self) -> None:

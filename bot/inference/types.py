@@ -21,6 +21,10 @@ STAGES: tuple[Stage, ...] = ("load", "annotate", "encode", "denoise", "decode")
 Adjustment = Literal["grow", "shrink", "feather", "invert"]
 ADJUSTMENTS: tuple[Adjustment, ...] = ("grow", "shrink", "feather", "invert")
 
+AROUND_WORDS: tuple[Adjustment, ...] = ("grow", "feather")
+"""What is made to the mask of words to begin with: it follows the object exactly, and what is
+painted there need not have its outline."""
+
 Varied = Literal["steps", "guidance", "seed", "model", "quantization"]
 VARIED: tuple[Varied, ...] = ("steps", "guidance", "seed", "model", "quantization")
 
@@ -37,7 +41,7 @@ class Region:
     """
 
     area: str | None = None
-    words: str | None = None
+    words: str | None = field(default=None, repr=False)
     left: int = 0
     right: int = 0
     top: int = 0
@@ -80,7 +84,7 @@ class Request:
     """
 
     tool: str
-    prompt: str
+    prompt: str = field(repr=False)
     height: int | None = None
     width: int | None = None
     num_inference_steps: int

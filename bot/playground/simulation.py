@@ -78,11 +78,15 @@ async def simulation(
             # the people, the server and the messages here exist nowhere else
             data_dir=Path(folder),
             dev_guild_id=None,
+            shard_count=None,
         )
         async with (
             application(settings, executor) as bot,
             simcord.run(
-                bot.client, check_errors=False, settle_timeout=SETTLE_TIMEOUT_SECONDS
+                bot.client,
+                check_errors=False,
+                settle_timeout=SETTLE_TIMEOUT_SECONDS,
+                shard_count=1,
             ) as env,
         ):
             # the queue's edits reach the simulation too: simcord.run has set the adapter for them

@@ -9,6 +9,7 @@ import pytest
 
 from bot.config import Settings
 from bot.inference.finder import MaskFinder
+from bot.inference.previews import MaskPreviews
 from tests.conftest import Scene, open_scene
 from tests.doubles import HeldExecutor
 
@@ -20,9 +21,9 @@ def held() -> HeldExecutor:
 
 @pytest.fixture
 async def held_scene(
-    settings: Settings, held: HeldExecutor, finder: MaskFinder
+    settings: Settings, held: HeldExecutor, finder: MaskFinder, previews: MaskPreviews
 ) -> AsyncIterator[Scene]:
     """The bot with all tools, on a simulated server; pictures are made when the test says so."""
     settings = dataclasses.replace(settings, flux_models="flux")
-    async with open_scene(settings, held, finder) as scene:
+    async with open_scene(settings, held, finder, previews) as scene:
         yield scene

@@ -12,10 +12,16 @@ import discord
 import pytest
 import simcord
 
+from bot import delivery
 from bot.cogs._results import OFFERS, ROWS
 from tests.cogs.messages import button_labels, fields
 from tests.conftest import Scene, picture
 from tools.train_tiny.scoring import Reading, read_picture
+
+
+@pytest.fixture(autouse=True)
+def _told_promptly(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(delivery, "PROGRESS_INTERVAL", 0.1)
 
 
 async def until_painting(
@@ -215,11 +221,11 @@ async def test_jobs_come_in_their_order_and_each_once(scene: Scene) -> None:
 async def test_a_job_goes_on_when_its_worker_is_killed_and_the_next_one_works(
     scene: Scene,
 ) -> None:
-    message = await scene.begin(model="dev", steps=50, count=3)
+    message = await scene.begin(model="dev", steps=50)
     await until_painting(scene, message)
     os.kill(scene.app.executor.process_ids[0], signal.SIGKILL)  # type: ignore[attr-defined]
     await scene.app.jobs.idle()
-    assert len(message.attachments) == 3
+    assert len(message.attachments) == 1
     assert len((await scene.generate()).attachments) == 1
 
 

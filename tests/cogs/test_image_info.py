@@ -12,6 +12,7 @@ import pytest
 import simcord
 from PIL import Image, PngImagePlugin
 
+from bot.inference.previews import MaskPreviews
 from bot.records import Job
 from tests.cogs.messages import button_labels, description, fields, photo, refusal, restrict
 from tests.conftest import Scene, restarted
@@ -278,6 +279,17 @@ async def test_a_picture_that_says_nothing_of_itself_has_its_size(held_scene: Sc
     answer = await told(held_scene, message)
     assert fields(answer) == {"Picture 1: 128×128, PNG": "It does not say how it was made."}
     assert answer.attachments == []
+
+
+async def test_a_file_of_anybody_is_read_in_no_process_that_has_the_token(
+    held_scene: Scene,
+) -> None:
+    message = await held_scene.bob.send(held_scene.channel, "look", attachments=[photo()])
+    await told(held_scene, message)
+    async with MaskPreviews(seconds=0) as hurried:
+        held_scene.app.client.previews = hurried
+        sentence = refusal(held_scene, await info(held_scene, message))
+    assert sentence.startswith("The attached picture takes too long to read.")
 
 
 async def test_a_message_without_pictures_is_one_sentence(held_scene: Scene) -> None:

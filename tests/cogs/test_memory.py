@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import discord
+import pytest
 
 from bot.application import worker_options
-from bot.cogs.memory import report
+from bot.cogs.memory import MOST_EMBEDS, in_messages, report
 from bot.config import Settings
 from bot.inference.executor import LocalExecutor
 from bot.inference.types import DeviceMemory, Holding, Weights
@@ -52,13 +54,51 @@ async def test_after_a_job_its_parts_are_ready_with_their_size(settings: Setting
 
 
 async def test_it_answers_while_a_picture_is_painted(scene: Scene) -> None:
-    await scene.begin(model="dev", steps=12, seed=1)
+    await scene.begin(model="dev", steps=6, seed=1)
     memory = asyncio.ensure_future(scene.app.executor.memory())
     running = await scene.app.storage.unfinished_jobs()
     assert running
     (device,) = await memory
     assert device.total > 0
     await scene.app.jobs.idle()
+
+
+async def test_many_devices_are_told_of_in_as_many_messages_as_it_takes(scene: Scene) -> None:
+    (device,) = await scene.app.executor.memory()
+    names = [f"GPU {number}" for number in range(12)]
+    devices = [replace(device, device=name) for name in names]
+
+    async def memory() -> list[DeviceMemory]:
+        return devices
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(scene.app.executor, "memory", memory)
+        result = await scene.bob.slash(scene.channel, "memory")
+    answers = [message for message in scene.channel.history(viewer=scene.bob) if message.embeds]
+    assert [embed.title for message in answers for embed in message.embeds] == names
+    assert all(message.flags.ephemeral for message in answers)
+    assert result.response is not None
+    assert len(result.response.embeds) == MOST_EMBEDS
+
+
+async def test_where_no_device_answers_it_says_so_and_what_to_try(scene: Scene) -> None:
+    async def memory() -> list[DeviceMemory]:
+        return []
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(scene.app.executor, "memory", memory)
+        result = await scene.bob.slash(scene.channel, "memory")
+    assert result.response is not None
+    assert result.response.content == (
+        "No device has answered in time. Please try again in a moment."
+    )
+    assert scene.env.errors  # simcord wants errors to be looked at, handled ones too
+
+
+def test_reports_that_are_too_long_for_one_message_go_into_several() -> None:
+    long = discord.Embed(title="GPU", description="x" * 2000)
+    assert [len(each) for each in in_messages([long] * 5)] == [2, 2, 1]
+    assert [len(each) for each in in_messages([discord.Embed(title="GPU")] * 11)] == [10, 1]
 
 
 def test_a_long_list_is_cut_at_a_line_and_host_memory_has_its_own() -> None:

@@ -10,6 +10,7 @@ import simcord
 from discord import AppCommandOptionType, AppCommandType, app_commands
 
 from bot.config import Settings
+from bot.inference.previews import MaskPreviews
 from bot.inference.regions import AREAS
 from bot.inference.tools import TOOLS, Family
 from bot.inference.types import Region
@@ -96,11 +97,11 @@ async def test_every_option_is_described_in_what_discord_takes(held_scene: Scene
 
 @pytest.mark.parametrize("missing", ["fill", "kontext", "depth", "canny", "redux"])
 async def test_a_tool_whose_weights_are_missing_is_not_offered(
-    missing: str, settings: Settings, monkeypatch: pytest.MonkeyPatch
+    missing: str, settings: Settings, previews: MaskPreviews, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     flux = dataclasses.replace(settings, flux_models="flux")
     monkeypatch.setattr(Family, "_has", lambda _, tool: tool.name != missing)
-    async with open_scene(flux, HeldExecutor()) as scene:
+    async with open_scene(flux, HeldExecutor(), previews=previews) as scene:
         assert set(parameters(scene)) == set(OWN) - {missing}
 
 

@@ -17,6 +17,16 @@ from tests.conftest import Scene, picture, restarted
 from tools.train_tiny.scoring import read_picture
 
 GREEN = {"prompt": "make the circle green"}
+FEW = {"kontext": 6, "redux": 2}
+"""Steps enough for pictures in the right colours, where somebody looks at them."""
+
+
+@pytest.fixture
+async def scene(scene: Scene) -> Scene:
+    """The bot on a server where these commands take few steps."""
+    store, guild_id = scene.app.storage.settings, scene.channel.guild.id
+    await store.change(guild_id, 0, {"steps": FEW}, user_id=scene.moderator.id)
+    return scene
 
 
 async def choose(

@@ -100,6 +100,20 @@ async def test_another_members_job_is_a_moderators_to_cancel(
     assert "Cancelled by mod." in (message.embeds[0].description or "")
 
 
+async def test_a_moderator_may_cancel_what_is_private_but_not_read_it(held_scene: Scene) -> None:
+    await held_scene.begin(seed=1, prompt="a secret", private=True)
+    await held_scene.begin(seed=2, prompt="a fox")
+
+    async def offered(member: simcord.MemberActor) -> list[str]:
+        choices = await member.autocomplete(held_scene.channel, "cancel", "job", "")
+        return [choice["name"] for choice in choices]
+
+    fox = "2 · FLUX.1 schnell · a fox"
+    assert await offered(held_scene.moderator) == ["1 · FLUX.1 schnell", fox]
+    assert await offered(held_scene.alice) == ["1 · FLUX.1 schnell · a secret", fox]
+    assert await offered(held_scene.bob) == []
+
+
 @pytest.mark.parametrize("many", [False, True], ids=["one", "in bulk"])
 async def test_a_deleted_message_calls_its_job_off(
     held_scene: Scene, held: HeldExecutor, many: bool

@@ -29,6 +29,15 @@ ASKING = {
 }
 """What is typed where a button asks."""
 GROWING = ("Vary", "Zoom", "Pan")
+FEW = {"fill": 2, "kontext": 6, "redux": 4}
+"""Steps enough for pictures in the right colours, where somebody looks at them."""
+
+
+@pytest.fixture
+async def scene(scene: Scene) -> Scene:
+    """The bot on a server where a button takes few steps."""
+    await set_rules(scene, steps=FEW)
+    return scene
 
 
 async def press(
@@ -151,6 +160,7 @@ async def test_repaint_shows_its_mask_first_and_then_changes_that_part_alone(sce
 
 
 async def test_repaint_finds_what_words_name(scene: Scene) -> None:
+    await set_rules(scene, steps={"fill": 10})
     first = await scene.generate(seed=7)
     values = {"area": "the circle", "prompt": "a large green circle on a blue background"}
     preview = await submit(scene, first, "Repaint", values)

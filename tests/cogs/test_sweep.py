@@ -13,6 +13,7 @@ import pytest
 import simcord
 from PIL import Image
 
+from bot import delivery
 from bot.inference.executor import LocalExecutor
 from bot.inference.metadata import read_metadata
 from bot.inference.similarity import ssim, to_pixels
@@ -192,7 +193,10 @@ async def test_progress_counts_over_all_pictures_and_a_cancel_ends_it_in_the_mid
     assert await originals(held_scene, 1) == []
 
 
-async def test_a_cancel_stops_the_models_themselves(scene: Scene) -> None:
+async def test_a_cancel_stops_the_models_themselves(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(delivery, "PROGRESS_INTERVAL", 0.1)
     message = await scene.begin(sweep="steps 50 49 48 47", model="dev")
     async with asyncio.timeout(60):
         while "/194" not in description(message):
@@ -206,7 +210,7 @@ async def test_a_cancel_stops_the_models_themselves(scene: Scene) -> None:
 async def test_a_restart_in_the_middle_makes_all_of_it_again(
     held_scene: Scene, held: HeldExecutor, executor: LocalExecutor
 ) -> None:
-    message = await held_scene.begin(sweep="steps 1 4", seed=7)
+    message = await held_scene.begin(sweep="steps 1 4", seed=7, size="small square")
     await held.let_finish(0)
     await held.has_started(replace(held.started[0], num_inference_steps=4))
     tiny = held_scene.app.client.settings
@@ -257,7 +261,13 @@ async def test_quantizations_are_compared_in_memory_time_and_likeness(scene: Sce
 
 async def test_a_picture_made_from_an_image_is_compared_with_that_image(scene: Scene) -> None:
     await scene.alice.slash(
-        scene.channel, "kontext", image=photo(), prompt="make the circle green", seed=7, count=2
+        scene.channel,
+        "kontext",
+        image=photo(),
+        prompt="make the circle green",
+        seed=7,
+        count=2,
+        steps=4,
     )
     message = await scene.generate()
     before, other = [await scene.app.storage.job(number) for number in (1, 2)]

@@ -90,22 +90,23 @@ async def test_it_starts_at_the_first_words_and_takes_its_memory_back_when_idle(
         assert await finder.find(red_circle(), "circle")
 
 
-async def test_a_picture_that_takes_too_long_is_given_up() -> None:
-    async with MaskFinder(TINY, seconds=0.0) as finder:
-        with pytest.raises(UnusableImage, match="takes too long"):
-            await finder.find(red_circle(), "circle")
+async def test_a_process_that_dies_over_its_model_is_a_sentence(finder: MaskFinder) -> None:
+    await finder.find(red_circle(), "circle")
+    os.kill(finder.process_ids[0], signal.SIGSTOP)  # so that it dies in the midst of it
+    finding = asyncio.create_task(finder.find(red_circle(), "circle"))
+    await asyncio.sleep(0.1)
+    os.kill(finder.process_ids[0], signal.SIGKILL)
+    with pytest.raises(ModelUnavailable, match=r"its process ended\. Please try again\.$"):
+        await finding
+    assert await finder.find(red_circle(), "circle")
 
 
-async def test_a_process_that_dies_over_its_model_is_a_sentence() -> None:
-    async with MaskFinder(TINY) as finder:
+async def test_a_picture_that_takes_too_long_is_given_up(
+    finder: MaskFinder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(finder, "_seconds", 0.0)
+    with pytest.raises(UnusableImage, match="takes too long"):
         await finder.find(red_circle(), "circle")
-        os.kill(finder.process_ids[0], signal.SIGSTOP)  # so that it dies in the midst of it
-        finding = asyncio.create_task(finder.find(red_circle(), "circle"))
-        await asyncio.sleep(0.1)
-        os.kill(finder.process_ids[0], signal.SIGKILL)
-        with pytest.raises(ModelUnavailable, match=r"its process ended\. Please try again\.$"):
-            await finding
-        assert await finder.find(red_circle(), "circle")
 
 
 async def test_a_model_that_is_not_there_is_a_sentence_and_a_line_in_the_log(

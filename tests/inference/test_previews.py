@@ -51,6 +51,14 @@ async def test_it_is_drawn_in_one_other_process_without_torch(previews: MaskPrev
     assert not any("torch" in region.path for region in process.memory_maps())
 
 
+async def test_other_files_are_looked_into_there_too(previews: MaskPreviews) -> None:
+    assert await previews.look(_process_and_length, b"four") == (*previews.process_ids, 4)
+
+
+def _process_and_length(content: bytes) -> tuple[int, int]:
+    return os.getpid(), len(content)
+
+
 async def test_a_refusal_arrives_as_itself(previews: MaskPreviews) -> None:
     with pytest.raises(UnusableImage, match="`mask` is damaged or incomplete"):
         await previews.render(picture(), HOSTILE["truncated PNG"].data, LEFT)

@@ -169,10 +169,13 @@ def test_own_options_out_of_range_are_refused_with_a_sentence(
     assert str(caught.value).startswith(sentence)
 
 
-def test_an_area_that_is_neither_name_nor_numbers_is_words() -> None:
+def test_an_area_that_is_neither_name_nor_numbers_is_words_with_some_room_around() -> None:
     assert COMMANDS["fill"](region=Region(area=" the  hat", top=5)).region == Region(
-        words="the hat", top=5
+        words="the hat", top=5, adjustments=("grow", "feather")
     )
+
+
+def test_a_region_that_has_words_already_stays_as_it_was_made_of_old() -> None:
     assert COMMANDS["fill"](region=Region(words="the hat")).region == Region(words="the hat")
 
 

@@ -87,6 +87,17 @@ async def test_what_breaks_it_is_told_so_and_the_next_one_served() -> None:
     await sandbox.close()
 
 
+async def test_after_the_end_nothing_is_started_for_those_who_still_wait() -> None:
+    sandbox = Sandbox("test", nothing)
+    await sandbox.run(nothing, seconds=PLENTY)
+    runs = [asyncio.create_task(sandbox.run(signal.pause, seconds=PLENTY)) for _ in range(2)]
+    await asyncio.sleep(0)  # the first one works, the second one waits for its turn
+    await sandbox.close()
+    ends = await asyncio.gather(*runs, return_exceptions=True)
+    assert all(isinstance(each, BrokenProcessPool) for each in ends)
+    assert sandbox.process_ids == ()
+
+
 async def test_a_process_that_cannot_be_prepared_breaks_and_does_not_hang() -> None:
     sandbox = Sandbox("test", end)
     with pytest.raises(BrokenProcessPool):

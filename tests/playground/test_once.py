@@ -162,7 +162,7 @@ async def test_each_tool_takes_real_files(
     attach(tmp_path)
     monkeypatch.chdir(tmp_path)
     async with simulation(settings, executor) as room:
-        await converse(room, command, Path())
+        await converse(room, f"{command} steps:2", Path())
     assert names(tmp_path) - {"photo.png", "mask.png", "notes.png", "data"} == made
     for name in made:
         assert picture((tmp_path / name).read_bytes()).width >= 64
