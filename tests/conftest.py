@@ -80,7 +80,7 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
-def pytest_unconfigure() -> None:
+def pytest_sessionfinish() -> None:
     """Let what was imported be looked at in the end: Triton counts what is left of it."""
     gc.unfreeze()
 

@@ -46,6 +46,11 @@ async def is_admitted(policy: Policy, visit: Visit = VISIT) -> bool:
         return False
 
 
+def about(*seconds: float) -> object:
+    """Return what equals these, but for the moment that it takes to record a job."""
+    return pytest.approx(seconds, abs=1)
+
+
 async def test_without_settings_only_what_waits_is_limited(house: House) -> None:
     allowance = await house.policy().allowance(VISIT)
     assert allowance.refusal is None
@@ -67,14 +72,14 @@ async def test_the_seconds_that_are_left_are_those_that_can_be_had(house: House)
     allowance = await policy.allowance(VISIT)
     assert allowance.mine is not None
     assert allowance.ours is not None
-    assert (allowance.mine.seconds, allowance.mine.left) == (40, 20)
-    assert (allowance.ours.seconds, allowance.ours.left) == (55, 45)
+    assert (allowance.mine.seconds, allowance.mine.left) == about(40, 20)
+    assert (allowance.ours.seconds, allowance.ours.left) == about(55, 45)
     assert await is_admitted(policy)
 
     await house.use(20)
     spent = (await policy.allowance(VISIT)).mine
     assert spent is not None
-    assert (spent.seconds, spent.left) == (60, 0)
+    assert (spent.seconds, spent.left) == about(60, 0)
     assert spent.when_free() in await refusal(policy)
 
     house.now += DAY
@@ -89,7 +94,7 @@ async def test_what_waits_counts_as_used(house: House) -> None:
     house.pending = 60.0
     spent = (await house.policy().allowance(VISIT)).mine
     assert spent is not None
-    assert (spent.seconds, spent.left) == (60, 0)
+    assert (spent.seconds, spent.left) == about(60, 0)
     assert not await is_admitted(house.policy())
 
 

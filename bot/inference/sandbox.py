@@ -114,6 +114,8 @@ class Sandbox:
             await self._replace()
             raise
         except asyncio.CancelledError:
+            if not _being_cancelled():
+                raise BrokenProcessPool(f"{self._name}: it was closed meanwhile") from None
             # nobody waits for it, but the next one would
             await self._replace()
             raise
@@ -122,8 +124,9 @@ class Sandbox:
         pool = await self._ready()
         try:
             return pool.submit(_speaking, language(), call)
-        except BrokenProcessPool:
-            # it died while nobody used it: by the hand of the system, no file's fault
+        except RuntimeError:
+            # it died while nobody used it, by the hand of the system, which is no file's fault and
+            # a BrokenProcessPool; or it was ended, by one that was closed
             await self._replace()
             pool = await self._ready()
             return pool.submit(_speaking, language(), call)
@@ -188,6 +191,12 @@ def limit_decoders() -> None:
 
     # each thread reserves address space, and there would be one for each core
     AvifImagePlugin.DEFAULT_MAX_THREADS = 2
+
+
+def _being_cancelled() -> bool:
+    """Tell whether it is the running task that is cancelled, and not what it waits for."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 async def _end(pool: ProcessPoolExecutor, warming: Future[None] | None) -> None:

@@ -103,9 +103,12 @@ class Outbox:
 
     def send(self, message: object) -> None:
         """Write one message and flush it; any thread may."""
-        with self._turn:
-            self._stream.write(protocol.pack(message))
-            self._stream.flush()
+        try:
+            with self._turn:
+                self._stream.write(protocol.pack(message))
+                self._stream.flush()
+        except BrokenPipeError:
+            os._exit(0)  # the bot is gone, and nobody is there to be told
 
 
 def take_standard_output() -> BinaryIO:

@@ -35,6 +35,8 @@ OPTIONS = WorkerOptions(family="tiny", device="cpu", log_level="ERROR")
 PATIENCE = 5.0
 LONG = {"model": "dev", "steps": 50, "count": 4}
 
+others: set[psutil.Process] = set()
+
 
 def on_this_machine() -> AbstractAsyncContextManager[Executor]:
     return LocalExecutor([OPTIONS, OPTIONS], patience=PATIENCE)
@@ -51,6 +53,9 @@ def on_ray() -> AbstractAsyncContextManager[Executor]:
 @pytest.fixture(scope="module", params=[on_this_machine, on_ray])
 async def executor(request: pytest.FixtureRequest) -> AsyncIterator[Executor]:
     """An executor with two workers, both of which are ready."""
+    # those of an executor that other tests share, in the same process as these
+    others.clear()
+    others.update(workers())
     async with request.param() as executor:
         await executor.ready()
         await both(executor)
@@ -71,7 +76,8 @@ def workers() -> dict[psutil.Process, float]:
     for each in psutil.Process().children(recursive=True):
         try:
             line = " ".join(each.cmdline())
-            if "bot.inference.worker" in line or "ray::ServeReplica" in line:
+            is_worker = "bot.inference.worker" in line or "ray::ServeReplica" in line
+            if is_worker and each not in others:
                 found[each] = sum(each.cpu_times()[:2])
         except psutil.Error:
             continue

@@ -186,7 +186,7 @@ async def test_originals_stay_for_those_who_want_full_precision(machine: Machine
     code, output = await machine.run("-c", PAINT, str(machine.weights), "None")
     assert code == 0, output
     assert output.splitlines()[-1] == f"(512, 512) None {COMMIT}"
-    assert machine.hub.questions == []
+    assert not any("FLUX.1-schnell" in question for question in machine.hub.questions)
 
     # and what is damaged on the disk is named, and made again of them
     (vae,) = (machine.home / "hf" / "hub").glob("models--*/snapshots/*/vae/*.safetensors")

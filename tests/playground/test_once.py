@@ -181,7 +181,7 @@ async def test_the_preview_of_a_mask_is_shown_and_agreed_to(
         group.create_task(executor.let_finish(0))
     shown, agreed, painted = capsys.readouterr().out.partition("[Paint it] is pressed for you")
     assert agreed
-    assert "[Paint it] [Cancel]" in shown
+    assert "[Paint it] [Undo, disabled] [Cancel]" in shown
     assert "attachment: mask-preview-1.jpg" in shown
     assert painted.count("Seed: ") == 1
     assert names(tmp_path / "made") == {"mask-preview-1.jpg", "fill-1-1.png"}
