@@ -103,7 +103,10 @@ class Repositories:
         return self.family.folder is None and not Path(repo_id).is_dir()
 
     def _newest(self, repo_id: str) -> str:
-        return str(HfApi(token=self.token).model_info(repo_id).sha)
+        commit: str | None = HfApi(token=self.token).model_info(repo_id).sha
+        if commit is None:  # a mirror may leave it out
+            raise OSError("the hub does not say which commit is its newest.")
+        return commit
 
     @contextmanager
     def reaching(self, repo_id: str) -> Iterator[None]:

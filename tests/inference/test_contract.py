@@ -248,7 +248,10 @@ class Trouble:
     between_deaths: float
 
 
-SHORT_TROUBLE = Trouble(seconds=18.0, between_deaths=7.0)
+SHORT_TROUBLE = {
+    on_this_machine: Trouble(seconds=18.0, between_deaths=7.0),
+    on_ray: Trouble(seconds=120.0, between_deaths=20.0),
+}
 LONG_TROUBLE = Trouble(seconds=1800.0, between_deaths=120.0)
 
 
@@ -256,7 +259,8 @@ LONG_TROUBLE = Trouble(seconds=1800.0, between_deaths=120.0)
 async def test_no_job_is_lost_or_made_twice_while_workers_die(
     executor: Executor, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    trouble = LONG_TROUBLE if request.config.getoption("--long") else SHORT_TROUBLE
+    is_long = request.config.getoption("--long")
+    trouble = LONG_TROUBLE if is_long else SHORT_TROUBLE[request.node.callspec.params["executor"]]
     draw, mailbox = random.Random(1), Mailbox()
     async with Storage.open(tmp_path) as storage:
         jobs = Jobs(storage, executor, mailbox.deliver)
