@@ -1,17 +1,21 @@
 # make playground: sets up and starts the bot on a simulated Discord in the browser.
 # make test: sets up and runs the tests. Neither does anything twice.
+# make coverage: runs them once more, and prints which branches of bot/ none of them takes.
 # make audit: asks PyPI whether any of the tested versions is known to be vulnerable.
 
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: playground test lint audit benchmark
+.PHONY: playground test coverage lint audit benchmark
 
 playground: .venv/playground.stamp
 	$(BIN)/python -m bot playground
 
 test: .venv/dev.stamp
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+
+coverage: .venv/dev.stamp
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --cov
 
 lint: .venv/dev.stamp
 	$(BIN)/ruff check
