@@ -5,31 +5,21 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import logging
-import os
 import signal
 import sys
-from collections.abc import Coroutine
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bot import __version__
-from bot.errors import BotError, ConfigurationError, DiscordRefused, DiscordUnreachable
+from bot.errors import BotError, ConfigurationError
 
 if TYPE_CHECKING:
-    from bot.application import Application
-    from bot.client import FluxBot
     from bot.config import Settings
     from bot.inference.protocol import WorkerOptions
 
-_log = logging.getLogger(__name__)
-
 EX_CONFIG = 78
 """The exit code of a wrong setting, as sysexits.h has it: to start again does not help."""
-
-TOO_FEW_SHARDS = 4011
-"""Discord's code when a connection would have more servers than it may."""
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -162,7 +152,10 @@ def _dispatch(options: argparse.Namespace) -> int:
         return _benchmark(settings, options)
     configure_logging(settings.log_level, settings.log_format, settings.secrets)
     report_crashes()
-    return asyncio.run(_run(settings))
+    from bot.serving import serve
+
+    asyncio.run(serve(settings))
+    return 0
 
 
 def _quiet_worker_options(settings: Settings) -> WorkerOptions:
@@ -258,98 +251,6 @@ def _benchmark(settings: Settings, options: argparse.Namespace) -> int:
     )
     benchmark(worker_options, plan, options.out)
     return 0
-
-
-async def _run(settings: Settings) -> int:
-    """Serve on Discord until told to stop, then let the running job finish and say goodbye."""
-    from bot.application import application
-    from bot.metrics.endpoints import endpoints
-    from bot.signals import stop_signals
-
-    token = settings.require_token()
-    # neither the workers nor what decodes the files of members have any use for it
-    os.environ.pop("DISCORD_TOKEN", None)
-    with stop_signals() as stop:
-        async with application(settings) as app, app.client, endpoints(app, stop):
-            try:
-                await _first_of(
-                    _stop_gently(app, stop, settings.shutdown_grace_s),
-                    _connect(app, token),
-                    _watch_worker(app),
-                )
-            finally:
-                # while the client can still tell the members
-                await app.jobs.stop(grace=0)
-                await app.delivery.close()
-    return 0
-
-
-async def _connect(app: Application, token: str) -> None:
-    """Log in, then keep gateway and queue going; raise what either of them ends with."""
-    import aiohttp
-    import discord
-
-    try:
-        await app.client.login(token)
-    except discord.LoginFailure:
-        raise ConfigurationError(
-            "DISCORD_TOKEN", "is refused by Discord", "the current token of your application"
-        ) from None
-    except discord.HTTPException as error:
-        kind = DiscordUnreachable if error.status >= 500 else DiscordRefused
-        raise kind(str(error)) from error
-    except (aiohttp.ClientError, OSError) as error:
-        raise DiscordUnreachable(str(error)) from error
-    await _first_of(_stay_connected(app.client), app.work())
-
-
-async def _stay_connected(client: FluxBot) -> None:
-    """Keep the connections to the gateway; raise what ends one of them for good."""
-    import aiohttp
-    import discord
-
-    try:
-        await client.connect()
-    except discord.ConnectionClosed as error:
-        if error.code == TOO_FEW_SHARDS and client.settings.shard_count is not None:
-            raise ConfigurationError(
-                "SHARD_COUNT",
-                f"is `{client.settings.shard_count}`, too few for the servers that the bot is in",
-                "a larger number, or empty for as many as Discord recommends",
-            ) from error
-        raise DiscordRefused(str(error)) from error
-    except discord.PrivilegedIntentsRequired as error:
-        raise DiscordRefused("it asks for intents that it does not have (4014)") from error
-    except discord.GatewayNotFound as error:
-        raise DiscordUnreachable("it does not say where its gateway is") from error
-    except (aiohttp.ClientError, OSError) as error:
-        raise DiscordUnreachable(str(error)) from error
-
-
-async def _watch_worker(app: Application) -> None:
-    """Raise BotError if the worker can never begin, as with a DEVICE that is not there."""
-    await app.executor.ready()
-    await asyncio.Event().wait()
-
-
-async def _stop_gently(app: Application, stop: asyncio.Event, grace: float) -> None:
-    """Wait for a signal, then for the running job, which may finish."""
-    await stop.wait()
-    _log.info("stopping: the running job may finish, the others go on at the next start")
-    await app.jobs.stop(grace)
-
-
-async def _first_of(*coroutines: Coroutine[Any, Any, None]) -> None:
-    """Run coroutines until one of them ends, cancel the others, and raise what it raised."""
-    tasks = [asyncio.create_task(coroutine) for coroutine in coroutines]
-    try:
-        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.wait(tasks)
-    for task in done:
-        task.result()
 
 
 if __name__ == "__main__":

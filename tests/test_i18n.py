@@ -160,7 +160,7 @@ SHOWN_FIRST = (
 )
 SHOWN_SECOND = ("Refused", "RequestError", "UnusableImage", "OutOfMemory")
 
-ELSEWHERE = {"playground", "__main__.py", "benchmark.py", "prepare.py"}
+ELSEWHERE = {"playground", "__main__.py", "serving.py", "benchmark.py", "prepare.py"}
 """What is no part of the bot on Discord, but of its command line."""
 
 LETTERS = ("**", "`", "<t:", ":R>", ":f>")

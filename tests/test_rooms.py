@@ -102,6 +102,7 @@ def test_modules_stay_small(path: Path) -> None:
         "bot.cogs.generate",
         "bot.doctor",
         "bot.inference.worker",
+        "bot.serving",
         "bot.__main__",
     ],
 )

@@ -10,9 +10,9 @@ import discord as discordpy
 import pytest
 import pytest_asyncio
 
-from bot.__main__ import _stay_connected
 from bot.client import INTENTS, FluxBot
 from bot.errors import DiscordRefused
+from bot.serving import _stay_connected
 
 from .bot_process import BotProcess
 from .conftest import Operator
