@@ -38,6 +38,8 @@ class HeldExecutor:
 
     capacity = 1
     ahead = 0
+    ready_workers = 1
+    restarts = 0
 
     def __init__(self) -> None:
         self.on_change: Callable[[], None] = lambda: None

@@ -60,6 +60,16 @@ class Executor(Protocol):
     ahead: int
     on_change: Callable[[], None]
 
+    @property
+    def ready_workers(self) -> int:
+        """How many workers have their device; to look starts none."""
+        ...
+
+    @property
+    def restarts(self) -> int | None:
+        """How often a worker was started after another one that had ended, None if unknown."""
+        ...
+
     async def ready(self) -> None:
         """Wait until runs can begin; raise BotError where they never will."""
         ...

@@ -82,6 +82,16 @@ class RayExecutor:
     ) -> None:
         await self.close()
 
+    @property
+    def ready_workers(self) -> int:
+        """How many replicas have their device."""
+        return self.capacity if self._ready.is_set() else 0
+
+    @property
+    def restarts(self) -> None:
+        """Unknown: it is Serve that puts replicas in the place of others."""
+        return
+
     async def ready(self) -> None:
         """Wait until a replica has its device; raise BotError if none ever will."""
         assert self._life is not None

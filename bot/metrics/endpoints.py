@@ -61,7 +61,7 @@ def _routes(metrics: Metrics, health: Health) -> web.Application:
         return _verdict(health.fault())
 
     async def show_readiness(_: web.Request) -> web.Response:
-        return _verdict(await health.obstacle())
+        return _verdict(health.obstacle())
 
     application = web.Application()
     application.router.add_get("/metrics", show_metrics)

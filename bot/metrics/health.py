@@ -3,16 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from dataclasses import dataclass
 
 from bot.client import FluxBot
-from bot.errors import BotError
-from bot.inference.executor import LocalExecutor
 from bot.metrics.shards import Shards
-
-PATIENCE = 1.0
-"""Seconds that an executor has to say that runs can begin."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,7 +27,7 @@ class Health:
             return "The connection to Discord is closed for good."
         return None
 
-    async def obstacle(self) -> str | None:
+    def obstacle(self) -> str | None:
         """Return why no picture can be asked for now, if there is a reason."""
         if self.stop.is_set():
             return "The bot is being stopped."
@@ -46,16 +40,6 @@ class Health:
         lost = [str(shard) for shard, connected in self.shards.connected.items() if not connected]
         if lost:
             return f"Not connected to Discord's gateway: shard {', '.join(lost)}."
-        if not await self._has_worker():
+        if not self.client.executor.ready_workers:
             return "No inference process is ready."
         return None
-
-    async def _has_worker(self) -> bool:
-        executor = self.client.executor
-        if isinstance(executor, LocalExecutor):  # which would start one if it were asked to wait
-            return executor.ready_workers > 0
-        with contextlib.suppress(BotError, TimeoutError):
-            async with asyncio.timeout(PATIENCE):
-                await executor.ready()
-            return True
-        return False

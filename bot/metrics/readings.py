@@ -13,7 +13,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from bot.errors import BotError
-from bot.inference.executor import Executor, LocalExecutor
+from bot.inference.executor import Executor
 from bot.inference.tools import TOOLS
 from bot.inference.types import DeviceMemory
 from bot.jobs import Jobs
@@ -36,7 +36,7 @@ class Readings(Collector):
     async def refresh(self) -> None:
         """Ask the workers what is on their devices, unless one would have to be started first."""
         executor = self.executor
-        if isinstance(executor, LocalExecutor) and executor.ready_workers < executor.capacity:
+        if executor.ready_workers < max(1, executor.capacity):
             return
         with contextlib.suppress(BotError, TimeoutError):
             async with asyncio.timeout(PATIENCE):
@@ -92,18 +92,15 @@ class Readings(Collector):
         yield GaugeMetricFamily(
             "fluxbot_capacity", "Jobs that can run at a time.", self.executor.capacity
         )
-        if not isinstance(self.executor, LocalExecutor):
-            return  # Ray has metrics of its own
         yield GaugeMetricFamily(
-            "fluxbot_workers_ready",
-            "Worker processes that have their device.",
-            self.executor.ready_workers,
+            "fluxbot_workers_ready", "Workers that have their device.", self.executor.ready_workers
         )
-        yield CounterMetricFamily(
-            "fluxbot_worker_restarts",
-            "Worker processes that were started after another one that had ended.",
-            self.executor.restarts,
-        )
+        if (restarts := self.executor.restarts) is not None:
+            yield CounterMetricFamily(
+                "fluxbot_worker_restarts",
+                "Workers that were started after another one that had ended.",
+                restarts,
+            )
 
     def _memory(self) -> Iterator[Metric]:
         names = ["number", "device"]

@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator
 import pytest
 
 from bot.config import Settings
-from bot.errors import WorkerDied
 from bot.metrics.health import Health
 from tests.conftest import Scene, open_scene
 from tests.doubles import HeldExecutor
@@ -28,7 +27,7 @@ def health(scene: Scene) -> Health:
 
 async def test_a_bot_that_is_connected_and_has_a_worker_is_ready(health: Health) -> None:
     assert health.fault() is None
-    assert await health.obstacle() is None
+    assert health.obstacle() is None
 
 
 async def test_a_shard_that_is_not_connected_makes_it_unready_until_it_is(
@@ -38,18 +37,15 @@ async def test_a_shard_that_is_not_connected_makes_it_unready_until_it_is(
     client.dispatch("shard_disconnect", 3)
     await asyncio.sleep(0)
     assert health.fault() is None
-    assert await health.obstacle() == "Not connected to Discord's gateway: shard 3."
+    assert health.obstacle() == "Not connected to Discord's gateway: shard 3."
     client.dispatch("shard_resumed", 3)
     await asyncio.sleep(0)
-    assert await health.obstacle() is None
+    assert health.obstacle() is None
 
 
 async def test_an_executor_that_can_begin_nothing_makes_it_unready(
     health: Health, scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def ready() -> None:
-        raise WorkerDied(1, starting=True)
-
-    monkeypatch.setattr(scene.app.executor, "ready", ready)
+    monkeypatch.setattr(scene.app.executor, "ready_workers", 0)
     assert health.fault() is None
-    assert await health.obstacle() == "No inference process is ready."
+    assert health.obstacle() == "No inference process is ready."
