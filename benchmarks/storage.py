@@ -9,8 +9,8 @@ import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from bot.archive import Search, Sight
 from bot.files import write_file
+from bot.history import Search, Sight
 from bot.storage import Storage
 from tests.records import ALICE, HOME, made
 
@@ -30,12 +30,12 @@ async def main() -> None:
                 (
                     "a page of the history",
                     None,
-                    await median(lambda: storage.archive.page(mine, Search(), count=6)),
+                    await median(lambda: storage.history.page(mine, Search(), count=6)),
                 ),
                 (
                     "words that are in none",
                     None,
-                    await median(lambda: storage.archive.page(mine, Search(text="zebra"), count=6)),
+                    await median(lambda: storage.history.page(mine, Search(text="zebra"), count=6)),
                 ),
             ]
             seconds, stall = await sweep(storage)

@@ -206,7 +206,7 @@ async def explain(
     elif isinstance(error, app_commands.CommandOnCooldown):
         text = _("Too fast: please wait {seconds} s.", seconds=round(error.retry_after))
     elif isinstance(error, app_commands.CheckFailure):
-        text = _("You may not use this here.")
+        text = _("You may not use this here. Whoever manages the server can allow it.")
     elif isinstance(error, app_commands.TransformerError):
         text = _("`{value}` is not a value that this option takes.", value=error.value)
     elif _is_discords_fault(error):

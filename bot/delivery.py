@@ -152,7 +152,7 @@ class Delivery:
             if self._client.is_closed():
                 return
             post = await archive.send(nonce=f"archive-{job.id}", **arguments)
-            await self._storage.archive.note_post(job.id, archive.id, post.id)
+            await self._storage.history.note_post(job.id, archive.id, post.id)
         except (*FAULTS, StorageError) as error:
             _log.warning("job %d: not archived: %s", job.id, error)
 

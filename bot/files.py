@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import hashlib
 import os
 import sqlite3
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -83,6 +84,13 @@ def write_inputs(folder: Path, images: Mapping[str, bytes]) -> dict[str, str]:
     }
     write_files(folder, missing)
     return hashes
+
+
+async def read_files(folder: Path, paths: Iterable[str]) -> list[bytes]:
+    """Return what is in files, named by their paths in a folder; raise StorageError."""
+    files = [folder / path for path in paths]
+    with sentences(folder):
+        return await asyncio.to_thread(lambda: [file.read_bytes() for file in files])
 
 
 def disk_use(folder: Path) -> int:

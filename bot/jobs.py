@@ -7,49 +7,31 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
-import secrets
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 
-from bot.errors import BotError, JobError, StorageError, WorkerDied, defect_sentence
+from bot.errors import JobError
 from bot.events import Deliver, Ended, on_behalf_of
 from bot.i18n import N_, _
 from bot.inference.executor import Executor
-from bot.inference.residency import resident_models
-from bot.inference.types import Queued, Request, Result
-from bot.making import made
-from bot.membership import is_in_vain
+from bot.inference.types import Queued, Request
 from bot.moves import BETWEEN_MOVES, Moves
 from bot.outbox import Outbox
 from bot.records import Job, Origin
+from bot.runs import RESTARTING, Runs
 from bot.storage import Storage
 from bot.turns import WINDOW, Limits, Place, Running, Turns
 
-_log = logging.getLogger(__name__)
-
-MOST_ATTEMPTS = 3
-WORN_OUT = N_(
-    "This was begun {times} times, and each time something took the bot or its worker down. "
-    "Please try it with a smaller size."
+OVER = N_(
+    "This is not waiting or running any more, so it cannot be cancelled. `/queue` shows what is."
 )
-LEFT = N_("Its member has left the server.")
 
 FAREWELL = 5.0
 """Seconds that a stop waits for messages, after the running jobs have had their grace."""
 HISTORY = 500
 """Jobs of earlier processes that forecasts are learnt from."""
-LOOK = 1.0
-"""Seconds that the worker has to say what is on its device."""
 PART = 100
 """Places that are worked out at a stretch, before other things have their turn."""
-
-RESTARTING = Queued(position=1, moved=True, restarting=True)
-
-
-class _MemberLeft(Exception):
-    """Nobody is there any more to make a job for."""
 
 
 class Jobs:
@@ -67,21 +49,16 @@ class Jobs:
         has_left: Callable[[Job], Awaitable[bool]] | None = None,
     ) -> None:
         self._storage = storage
-        self._executor = executor
         executor.on_change = self._notify
-        self._has_left = has_left
         self._turns = Turns(limits or Limits(), lambda: executor.capacity)
         self._outbox = Outbox(storage, deliver, self._notify)
-        self._at_work = 0
-        self._making: dict[int, asyncio.Task[Result]] = {}
-        self._cancelled: dict[int, Ended] = {}
+        self._runs = Runs(storage, executor, self._turns, self._outbox, has_left, self._notify)
         self._moves = Moves(self._turns)
         # what came before `run` looks for what was left behind, is not that
         self._early: set[int] = set()
         self._is_begun = False
         self._entering = asyncio.Lock()
         self._changed = asyncio.Event()
-        self._stopping = False
         self._is_goodbye_said = False
 
     async def submit(
@@ -107,7 +84,7 @@ class Jobs:
                 raise
             if not self._is_begun:
                 self._early.add(job.id)
-            if not self._stopping:
+            if not self._outbox.stopping:
                 self._turns.enter(job, claimed=True)
                 place = self._turns.place(job)
                 self._moves.note(place)
@@ -134,12 +111,10 @@ class Jobs:
     async def cancel(self, job_id: int, reason: str, *, silently: bool = False) -> None:
         """Call off a job, whether it waits or runs; raise JobError if it does neither."""
         ended = Ended(state="cancelled", text=reason, silent=silently)
-        if making := self._making.get(job_id):
-            self._cancelled[job_id] = ended
-            making.cancel()
+        if self._runs.cancel(job_id, ended):
             return
         if job_id not in self._turns.waiting:
-            raise JobError(_("This is not waiting or running any more, so it cannot be cancelled."))
+            raise JobError(_(OVER))
         job = self._turns.withdraw(job_id)
         await self._outbox.send(job, ended)
 
@@ -207,15 +182,13 @@ class Jobs:
             group.create_task(self._keep_places_told())
             while True:
                 await self._until(self._may_begin)
-                self._at_work += 1
-                group.create_task(self._work(self._turns.begin()))
+                self._runs.begin(group)
 
     async def stop(self, grace: float) -> None:
         """Begin no more jobs, give the running ones `grace` seconds, and put the others back."""
-        self._stopping = self._outbox.stopping = True
+        self._outbox.stopping = True
         await self._rest(grace)
-        for making in self._making.values():
-            making.cancel()
+        self._runs.leave()
         await self._rest(FAREWELL)
         await self._outbox.abandon()
         if not self._is_goodbye_said:
@@ -244,17 +217,15 @@ class Jobs:
         """Go on with a job that an earlier process has left; Discord may be slow meanwhile."""
         if job.state == "made":
             self._outbox.bring_kept(job)
-        elif job.attempts >= MOST_ATTEMPTS:
-            await self._fail(job, _(WORN_OUT, times=MOST_ATTEMPTS))
         else:
-            await self._enter_again(job)
+            await self._runs.take_up(job)
 
     async def _keep_places_told(self) -> None:
         """Tell those who wait when their place has changed, each not too often, nor all at once."""
         while True:
             await self._until(lambda: bool(self._turns.waiting))
             for place in self._moves.due():
-                if place.job.id not in self._turns.waiting or self._stopping:
+                if place.job.id not in self._turns.waiting or self._outbox.stopping:
                     continue  # since the places were worked out
                 self._moves.note(place)
                 event = Queued(position=place.position, seconds=place.seconds, moved=True)
@@ -262,124 +233,8 @@ class Jobs:
             await asyncio.sleep(BETWEEN_MOVES)
 
     def _may_begin(self) -> bool:
-        room = self._executor.capacity + self._executor.ahead - self._at_work
-        return (
-            room > 0 and bool(self._turns.waiting) and not (self._outbox.is_full or self._stopping)
-        )
-
-    async def _work(self, run: Running) -> None:
-        try:
-            with on_behalf_of(run.job):
-                await self._run(run)
-        finally:
-            self._turns.end(run)
-            self._making.pop(run.job.id, None)
-            self._cancelled.pop(run.job.id, None)
-            await self._look_at_memory()
-            self._at_work -= 1
-            self._notify()
-
-    async def _run(self, run: Running) -> None:
-        """Run one job to its end, whatever that is; only a stop of the bot leaves it early."""
-        job_id = run.job.id
-        try:
-            # a task of its own: it can be cancelled, what is done with the result can not
-            making = self._making[job_id] = asyncio.create_task(self._make(run))
-            try:
-                result = await making
-            finally:
-                del self._making[job_id]
-        except asyncio.CancelledError:
-            if ended := self._cancelled.get(job_id):
-                await self._end(run.job, ended)
-            else:
-                await self._put_back(run.job)
-            if _being_cancelled():
-                raise
-        except _MemberLeft:
-            await self._end(run.job, Ended(state="cancelled", text=_(LEFT)))
-        except WorkerDied as error:
-            self._making[job_id] = making  # it can still be cancelled
-            if not error.starting and run.job.state != "running":
-                run.job = await self._count_attempt(run.job)  # it was begun, without a word
-            _log.warning("job %d, attempt %d: %s", job_id, run.job.attempts, error)
-            if error.starting:
-                await self._fail(run.job, str(error))
-            elif run.job.attempts >= MOST_ATTEMPTS:
-                await self._fail(run.job, _(WORN_OUT, times=MOST_ATTEMPTS))
-            else:
-                await self._enter_again(run.job)
-        except BotError as error:
-            _log.warning("job %d failed: %s", job_id, error)
-            await self._fail(run.job, str(error))
-        except Exception:
-            reference = secrets.token_hex(4)
-            _log.exception("job %d failed, reference %s", job_id, reference)
-            await self._fail(run.job, defect_sentence(reference))
-        else:
-            self._turns.learn(run.job, result)
-            await self._end(run.job, result)
-
-    async def _make(self, run: Running) -> Result:
-        if await is_in_vain(run.job, self._has_left):
-            raise _MemberLeft
-        images = await self._storage.inputs(run.job.id)
-        request = replace(run.job.request, images=images)
-        begun = False
-        events = made(self._executor, request, self._turns.resident)
-        async with contextlib.aclosing(events):
-            async for event in events:
-                if not begun:  # until now it waited, be it for the worker
-                    begun, run.job = True, await self._storage.start_job(run.job.id)
-                    run.since = time.monotonic()
-                if isinstance(event, Result):
-                    assert run.job.started_at is not None
-                    wait = {"wait": max(0.0, run.job.started_at - run.job.created_at)}
-                    return replace(event, seconds=wait | dict(event.seconds))
-                run.progress = event
-                await self._outbox.tell(run.job, event)
-        raise AssertionError("a run ends with a result or an error")
-
-    async def _fail(self, job: Job, text: str) -> None:
-        await self._end(job, Ended(state="failed", text=text))
-
-    async def _end(self, job: Job, event: Result | Ended) -> None:
-        """Let a job end, unless the bot stops before that is recorded."""
-        if not await self._outbox.send(job, event) and self._stopping:
-            await self._put_back(job)
-
-    async def _count_attempt(self, job: Job) -> Job:
-        """Record that a job was begun; where that cannot be, it is known to this process alone."""
-        try:
-            return await self._storage.start_job(job.id)
-        except BotError as error:
-            _log.error("job %d: its attempt is not recorded: %s", job.id, error)
-            return replace(job, attempts=job.attempts + 1)
-
-    async def _enter_again(self, job: Job) -> None:
-        """Let a job wait that was begun, or recorded, before."""
-        if job.state == "running":
-            with contextlib.suppress(StorageError):
-                await self._storage.put_back(job.id, counts=True)
-            job = replace(job, state="queued", started_at=None)
-        self._making.pop(job.id, None)
-        if ended := self._cancelled.get(job.id):  # meanwhile
-            await self._end(job, ended)
-            return
-        self._turns.enter(job)
-        self._notify()
-
-    async def _put_back(self, job: Job) -> None:
-        """Leave a job to the next start."""
-        with contextlib.suppress(StorageError):
-            await self._storage.put_back(job.id, counts=False)
-        await self._outbox.tell(job, RESTARTING)
-
-    async def _look_at_memory(self) -> None:
-        """See which models are on the devices, for the choice of the next job."""
-        with contextlib.suppress(BotError, TimeoutError):
-            async with asyncio.timeout(LOOK):
-                self._turns.resident = resident_models(await self._executor.memory())
+        held_up = self._outbox.is_full or self._outbox.stopping
+        return self._runs.has_room and bool(self._turns.waiting) and not held_up
 
     async def _until(self, holds: Callable[[], bool]) -> None:
         """Wait until something holds; nothing else comes between that and what follows."""
@@ -390,9 +245,3 @@ class Jobs:
         """Let all look again who wait for a change."""
         self._changed.set()
         self._changed.clear()
-
-
-def _being_cancelled() -> bool:
-    """Tell whether the running task itself is being cancelled, not only one that it waits for."""
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0

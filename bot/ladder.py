@@ -231,7 +231,7 @@ class Ladder:
         posted = await place.send(nonce=await self._nonce(parcel), **arguments)
         try:
             # so that it goes as well when its member has everything deleted
-            await self._storage.archive.note_post(parcel.job.id, posted.channel.id, posted.id)
+            await self._storage.history.note_post(parcel.job.id, posted.channel.id, posted.id)
         except StorageError as error:
             _log.warning("job %d: its new message is not noted: %s", parcel.job.id, error)
         return posted

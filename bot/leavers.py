@@ -62,7 +62,7 @@ class Leavers:
         present = await self._servers()
         if present is None:
             return
-        for guild_id in await self._storage.archive.guild_ids():
+        for guild_id in await self._storage.history.guild_ids():
             if guild_id in present:
                 await self._storage.departures.clear(guild_id, THE_BOT)
             else:
@@ -82,11 +82,11 @@ class Leavers:
 
     async def _look(self) -> None:
         """Ask for the members whose turn it is: the date tells where the last day stopped."""
-        pages = -(-await self._storage.archive.member_count() // ASKED)
+        pages = -(-await self._storage.history.member_count() // ASKED)
         if not pages:
             return
         start = int(self._clock() // DAY) % pages * ASKED
-        for guild_id, user_id in await self._storage.archive.members(start=start, count=ASKED):
+        for guild_id, user_id in await self._storage.history.members(start=start, count=ASKED):
             is_there = await is_member(self._client, guild_id, user_id)
             if is_there is None:
                 continue
@@ -102,7 +102,7 @@ class Leavers:
         is_bot = user_id == THE_BOT
         if not is_bot and self._rule == "keep":
             return
-        last = await self._storage.archive.last_end(guild_id, None if is_bot else user_id)
+        last = await self._storage.history.last_end(guild_id, None if is_bot else user_id)
         if last >= due:
             return  # the clock was wrong when the departure was noted
         if is_bot:

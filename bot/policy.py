@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import AsyncIterator, Callable, Collection, Iterable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 
@@ -19,19 +19,18 @@ from bot.allowance import (
 )
 from bot.cooldowns import Cooldowns
 from bot.errors import Refused
-from bot.i18n import N_, _, counted, listed, number
+from bot.i18n import N_, _
 from bot.inference.sweeps import variations
-from bot.inference.tools import TOOLS, Family
+from bot.inference.tools import Family
 from bot.inference.types import Quantization, Request
 from bot.records import Look
-from bot.setting_maps import Ban
+from bot.rules import Visit, check_member, check_place, check_quantization, check_request
 from bot.settings import DAY, ServerSettings
 from bot.storage import Storage
 from bot.turns import Limits
 from bot.units import format_wait
 from bot.words import Blocklist
 
-ASK = N_("Its moderators decide on that.")
 MOST_BLOCKLISTS = 100
 """Servers whose blocked words are kept compiled."""
 AHEAD = 3600.0
@@ -39,24 +38,6 @@ AHEAD = 3600.0
 
 YOURS_USED_UP = N_("You have used up the time on the GPU for 24 hours, {time}.")
 SERVERS_USED_UP = N_("This server has used up the time on the GPU for 24 hours, {time}.")
-MOST_NAMED = 10
-"""Channels or roles that one sentence names."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Visit:
-    """Who asks, and where: all that the rules look at.
-
-    `channel_ids` are the category, the channel and the thread, as far as there are any, in this
-    order. `missing` are the permissions that the bot lacks there to answer in public.
-    """
-
-    user_id: int
-    guild_id: int | None
-    channel_ids: tuple[int, ...] = ()
-    role_ids: frozenset[int] = frozenset()
-    age_restricted: bool = False
-    missing: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -124,11 +105,11 @@ class Policy:
         """
         settings = await self.settings(visit)
         private = settings.private if private is None else private
-        self._check_place(visit, settings, private=private)
-        self._check_member(visit, settings)
+        self._check_whether(visit, settings, private=private)
         for each in variations(request):
-            self._check_request(each, settings)
-        self._check_quantizations(request, settings)
+            check_request(each, settings, self._family)
+        if settings.quantization_locked:
+            check_quantization(request, self.quantization(settings))
         await self._check_words(request, settings)
         factor = factor_of(visit.role_ids, settings)
         await self._check_seconds(visit, settings, factor)
@@ -176,109 +157,28 @@ class Policy:
 
     def _refusal(self, visit: Visit, settings: ServerSettings) -> str | None:
         try:
-            self._check_place(visit, settings, private=settings.private)
-            self._check_member(visit, settings)
+            self._check_whether(visit, settings, private=settings.private)
         except Refused as refused:
             return str(refused)
         return None
 
-    def _check_place(self, visit: Visit, settings: ServerSettings, *, private: bool) -> None:
-        if visit.guild_id is None:
+    def _check_whether(self, visit: Visit, settings: ServerSettings, *, private: bool) -> None:
+        """Raise Refused where a member may ask for nothing at all."""
+        self._check_server(visit.guild_id)
+        check_place(visit, settings, private=private)
+        check_member(visit, settings, self._clock())
+
+    def _check_server(self, guild_id: int | None) -> None:
+        if guild_id is None:
             if not self._direct_messages:
                 raise Refused(
                     _("The operator has switched direct messages off."), _("Ask in a server.")
                 )
-        elif self._servers and visit.guild_id not in self._servers:
+        elif self._servers and guild_id not in self._servers:
             raise Refused(
                 _("The bot does not serve this server."),
                 _("Its operator can add it to ALLOWED_SERVERS."),
             )
-        if denied := _first(visit.channel_ids, settings.denied_channels):
-            raise Refused(
-                _("The bot is switched off in {channel}.", channel=f"<#{denied}>"),
-                _("Use another channel."),
-            )
-        allowed = settings.allowed_channels
-        if allowed and not _first(visit.channel_ids, allowed):
-            raise Refused(
-                _("The bot is not to be used in this channel."),
-                _("Use {channels}.", channels=_named("#", allowed)),
-            )
-        if settings.age_restricted_only and not visit.age_restricted:
-            raise Refused(
-                _("In this server the bot works in age-restricted channels alone."),
-                _("Use one of them."),
-            )
-        if visit.missing and not private:
-            raise Refused(
-                _("The bot may not {do} in this channel.", do=listed(visit.missing, "or")),
-                _("Use another one, or `private:True`; whoever manages the server can allow it."),
-            )
-
-    def _check_member(self, visit: Visit, settings: ServerSettings) -> None:
-        ban = settings.banned_members.get(visit.user_id)
-        if ban is not None and (ban.until is None or ban.until > self._clock()):
-            raise Refused(_banned(ban), _("Its moderators can take that back."))
-        if denied := _first(settings.denied_roles, visit.role_ids):
-            raise Refused(
-                _("Members with the role {role} may not use the bot here.", role=f"<@&{denied}>"),
-                _(ASK),
-            )
-        allowed = settings.allowed_roles
-        if allowed and not visit.role_ids.intersection(allowed):
-            roles = _named("@&", allowed)
-            raise Refused(
-                _("Here the bot is for members with the role {roles}.", roles=roles), _(ASK)
-            )
-
-    def _check_request(self, request: Request, settings: ServerSettings) -> None:
-        if request.tool not in settings.tools:
-            tools = ", ".join(TOOLS[name].title for name in settings.tools)
-            raise Refused(
-                _("{tool} is switched off here.", tool=TOOLS[request.tool].title),
-                _("There is {tools}.", tools=tools),
-            )
-        if request.count > settings.max_count:
-            raise Refused(
-                _(
-                    "`count` is {count}, and {most} at most is allowed here.",
-                    count=number(request.count),
-                    most=number(settings.max_count),
-                ),
-                _("Ask for fewer."),
-            )
-        # its steps were checked when it was made, but a setting may have changed since
-        if request.num_inference_steps > settings.max_steps:
-            raise Refused(
-                _(
-                    "These are {steps} steps, and {most} at most are allowed here.",
-                    steps=number(request.num_inference_steps),
-                    most=number(settings.max_steps),
-                ),
-                _("Ask for fewer."),
-            )
-        if request.width is not None and request.height is not None:
-            width, height = self._family.pixels(settings.max_size)
-            if request.width * request.height > width * height:
-                raise Refused(
-                    _(
-                        "{width}×{height} pixels are more than is allowed here.",
-                        width=number(request.width),
-                        height=number(request.height),
-                    ),
-                    _("Choose `size:{size}`.", size=_(settings.max_size)),
-                )
-
-    def _check_quantizations(self, request: Request, settings: ServerSettings) -> None:
-        locked = self.quantization(settings)
-        asked = {each.quantization for each in variations(request)}
-        if not settings.quantization_locked or asked == {locked}:
-            return
-        if len(asked) > 1:
-            advice = _("So there is nothing to compare it with.")
-        else:
-            advice = _("Ask without it.")
-        raise Refused(_("`quantization` is always {locked} here.", locked=locked), advice)
 
     async def _check_words(self, request: Request, settings: ServerSettings) -> None:
         lists = settings.blocked_words, settings.blocked_patterns
@@ -348,32 +248,3 @@ class Policy:
         if request.width is not None:
             return request
         return replace(request, max_pixels=math.prod(self._family.pixels(settings.max_size)))
-
-
-def _banned(ban: Ban) -> str:
-    """Return that somebody is banned, until when and why, as far as that was said."""
-    reason = ban.reason.rstrip(".")
-    if ban.until is None:
-        if not reason:
-            return _("You may not use the bot in this server.")
-        return _("You may not use the bot in this server: {reason}.", reason=reason)
-    until = f"<t:{ban.until:.0f}:f>"
-    if not reason:
-        return _("You may not use the bot in this server until {until}.", until=until)
-    return _(
-        "You may not use the bot in this server until {until}: {reason}.",
-        until=until,
-        reason=reason,
-    )
-
-
-def _first(ids: Iterable[int], among: Collection[int]) -> int | None:
-    return next((each for each in ids if each in among), None)
-
-
-def _named(sign: str, ids: tuple[int, ...]) -> str:
-    """Return channels or roles as mentions, not more of them than a sentence takes."""
-    named = [f"<{sign}{each}>" for each in ids[:MOST_NAMED]]
-    if (more := len(ids) - MOST_NAMED) > 0:
-        named.append(counted("{n} other", "{n} others", more))
-    return listed(named, "or")

@@ -76,7 +76,7 @@ async def agreement(storage: Storage, job: Job, result: Result) -> str:
         return _("This repeats job {job}, which is not kept any more.", job=job.repeats)
     if earlier.outcome is None:
         return _("This repeats job {job}, which made no pictures.", job=earlier.id)
-    if not await storage.archive.has_pictures(earlier.id):
+    if not await storage.history.has_pictures(earlier.id):
         return _("This repeats job {job}, whose pictures are not kept any more.", job=earlier.id)
     try:
         before = (await storage.result(earlier)).images

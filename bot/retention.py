@@ -65,7 +65,7 @@ class Retention:
             return
         now, disposal = self._clock(), self._storage.disposal
         await disposal.remove_orphans(now - ORPHANED)
-        for guild_id in await self._storage.archive.guild_ids():
+        for guild_id in await self._storage.history.guild_ids():
             await self._delete_expired(guild_id, now)
         await self._leavers.sweep()
         await disposal.delete_records(

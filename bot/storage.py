@@ -4,34 +4,31 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sqlite3
 import time
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from hashlib import sha256
 from pathlib import Path
 from typing import Literal
 
-import aiosqlite
-
-from bot.archive import Archive
 from bot.database import Database
 from bot.departures import Departures
 from bot.disposal import Disposal
+from bot.drafts import Drafts
 from bot.errors import JobError
-from bot.files import input_path, sentences, write_files, write_inputs
+from bot.files import read_files, sentences, write_files
+from bot.history import History
 from bot.i18n import N_, _
-from bot.inference.types import Adjustment, Request, Result
+from bot.inference.types import Request, Result
+from bot.inputs import Inputs, record_inputs
 from bot.personal import PersonalData
 from bot.records import (
     RECORD_PARENTS,
     SELECT_JOBS,
-    Draft,
     Job,
     Origin,
     StoredImage,
-    read_draft,
     read_job,
     result_of,
 )
@@ -41,7 +38,7 @@ END_JOB = """UPDATE jobs SET state = ?, error = ?, finished_at = coalesce(finish
     WHERE id = ?"""
 """What was made was finished then, however late it turns out that nobody gets it."""
 
-UNKNOWN = N_("This job is not known any more.")
+UNKNOWN = N_("This job is not known any more. Please send a new command.")
 
 RECORD_USAGE = """INSERT INTO usage (user_id, guild_id, ended_at, seconds)
     SELECT user_id, guild_id, finished_at, ?2
@@ -55,13 +52,13 @@ class Storage:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._folder = database.folder
-        # between the look whether an input is in use, or there, and the act
-        self._inputs = asyncio.Lock()
+        self._inputs = Inputs(database)
         self._begun: dict[int, float] = {}
         self.settings = SettingsStore(database)
-        self.archive = Archive(database)
+        self.history = History(database)
         self.departures = Departures(database)
-        self.disposal = Disposal(database, self._inputs)
+        self.drafts = Drafts(database, self._inputs)
+        self.disposal = Disposal(database, self._inputs.lock)
         self.personal = PersonalData(database, self.disposal)
 
     @classmethod
@@ -80,7 +77,7 @@ class Storage:
             "created_at": time.time(),
         }
         async with (
-            self._recording(request.images) as hashes,
+            self._inputs.written(request.images) as hashes,
             self._database.transaction() as connection,
         ):
             cursor = await connection.execute(
@@ -92,15 +89,14 @@ class Storage:
                 " :repeats, :created_at)",
                 values,
             )
-            await _record_inputs(connection, "job_id", cursor.lastrowid, hashes)
+            await record_inputs(connection, "job_id", cursor.lastrowid, hashes)
             await connection.execute(RECORD_PARENTS, (cursor.lastrowid,))
         assert cursor.lastrowid is not None
         return await self.job(cursor.lastrowid)
 
     async def inputs(self, job_id: int) -> dict[str, bytes]:
         """Return the images that a job's member attached; raise StorageError if one has gone."""
-        rows = await self._database.rows("SELECT name, sha256 FROM inputs WHERE job_id = ?", job_id)
-        return await self._read_inputs(rows)
+        return await self._inputs.read("job_id", job_id)
 
     async def job(self, job_id: int) -> Job:
         """Return a job; raise JobError if there is none of that id."""
@@ -251,14 +247,17 @@ class Storage:
         Raises StorageError if a file has gone, JobError if the job itself has.
         """
         assert job.outcome is not None
-        paths = [image.path for image in await self.images(job.id)]
         rows = await self._database.rows("SELECT control_path FROM jobs WHERE id = ?", job.id)
         if not rows:
             raise JobError(_(UNKNOWN))
         control_path = rows[0]["control_path"]
+        pictures = await self._database.rows(
+            "SELECT path FROM images WHERE job_id = ? ORDER BY position", job.id
+        )
+        paths = [row["path"] for row in pictures]
         if control_path is not None:
-            paths.append(self._folder / control_path)
-        contents = await self._read_files(paths)
+            paths.append(control_path)
+        contents = await read_files(self._folder, paths)
         control_image = contents.pop() if control_path is not None else None
         return result_of(job.outcome, contents, control_image)
 
@@ -297,97 +296,3 @@ class Storage:
         for channel_id in (WHOLE_SERVER, *await self.settings.channels(guild_id)):
             await self.settings.reset(guild_id, channel_id, user_id=0)
         await self.disposal.delete_guild(guild_id)
-
-    async def add_draft(self, request: Request, origin: Origin) -> Draft:
-        """Keep a request that is to be looked at first, with its images."""
-        async with (
-            self._recording(request.images) as hashes,
-            self._database.transaction() as connection,
-        ):
-            cursor = await connection.execute(
-                "INSERT INTO drafts (origin, request, created_at) VALUES (?, ?, ?)",
-                (json.dumps(asdict(origin)), json.dumps(request.options()), time.time()),
-            )
-            await _record_inputs(connection, "draft_id", cursor.lastrowid, hashes)
-        assert cursor.lastrowid is not None
-        return await self.draft(cursor.lastrowid)
-
-    async def draft(self, draft_id: int) -> Draft:
-        """Return a draft; raise JobError if there is none of that id."""
-        rows = await self._database.rows("SELECT * FROM drafts WHERE id = ?", draft_id)
-        if not rows:
-            raise JobError(_("This preview has expired. Please send the command once more."))
-        return read_draft(rows[0])
-
-    async def drafts(self) -> list[Draft]:
-        """Return all drafts, also those that an earlier process has left."""
-        rows = await self._database.rows("SELECT * FROM drafts")
-        return [read_draft(row) for row in rows]
-
-    async def draft_images(self, draft_id: int) -> dict[str, bytes]:
-        """Return the images of a draft; raise StorageError if one has gone."""
-        rows = await self._database.rows(
-            "SELECT name, sha256 FROM inputs WHERE draft_id = ?", draft_id
-        )
-        return await self._read_inputs(rows)
-
-    async def adjust_draft(self, draft_id: int, adjustments: tuple[Adjustment, ...]) -> Draft:
-        """Record what is to be done to the mask of a draft."""
-        draft = await self.draft(draft_id)
-        assert draft.request.region is not None
-        region = replace(draft.request.region, adjustments=adjustments)
-        request = replace(draft.request, region=region)
-        await self._database.change(
-            "UPDATE drafts SET request = ? WHERE id = ?", json.dumps(request.options()), draft_id
-        )
-        return await self.draft(draft_id)
-
-    async def remove_draft(self, draft_id: int) -> None:
-        """Remove a draft with its images; raise JobError if there is none of that id."""
-        async with self._inputs:
-            await self.draft(draft_id)
-            rows = await self._database.rows(
-                "SELECT sha256 FROM inputs WHERE draft_id = ?", draft_id
-            )
-            await self._database.change("DELETE FROM drafts WHERE id = ?", draft_id)
-            await self._remove_unused({row["sha256"] for row in rows})
-
-    @asynccontextmanager
-    async def _recording(self, images: Mapping[str, bytes]) -> AsyncIterator[dict[str, str]]:
-        """Write attached images, give their hashes, and take back those that no row came for."""
-        async with self._inputs:
-            with sentences(self._folder):
-                hashes = await asyncio.to_thread(write_inputs, self._folder, images)
-            try:
-                yield hashes
-            except BaseException:
-                await self._remove_unused(hashes.values())
-                raise
-
-    async def _read_inputs(self, rows: list[sqlite3.Row]) -> dict[str, bytes]:
-        paths = [self._folder / input_path(row["sha256"]) for row in rows]
-        contents = await self._read_files(paths)
-        return {row["name"]: content for row, content in zip(rows, contents, strict=True)}
-
-    async def _remove_unused(self, hashes: Iterable[str]) -> None:
-        for each in hashes:
-            used = "SELECT 1 FROM inputs WHERE sha256 = ? LIMIT 1"
-            if not await self._database.rows(used, each):
-                with sentences(self._folder):
-                    (self._folder / input_path(each)).unlink(missing_ok=True)
-
-    async def _read_files(self, paths: list[Path]) -> list[bytes]:
-        with sentences(self._folder):
-            return await asyncio.to_thread(lambda: [path.read_bytes() for path in paths])
-
-
-async def _record_inputs(
-    connection: aiosqlite.Connection,
-    owner: Literal["job_id", "draft_id"],
-    owner_id: int | None,
-    hashes: Mapping[str, str],
-) -> None:
-    await connection.executemany(
-        f"INSERT INTO inputs ({owner}, name, sha256) VALUES (?, ?, ?)",
-        [(owner_id, name, each) for name, each in hashes.items()],
-    )

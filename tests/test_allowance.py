@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from bot.errors import Refused
-from bot.policy import Policy, Visit
+from bot.policy import Policy
+from bot.rules import Visit
 from bot.storage import Storage
 
 from .test_policy import (

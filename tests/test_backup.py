@@ -124,16 +124,16 @@ async def test_without_pictures_it_has_what_the_waiting_ones_need(
 ) -> None:
     over = await made(storage, request=OLD_PHOTO)
     waiting = await queued(storage, request=PHOTO)
-    draft = await storage.add_draft(replace(PHOTO, images={"image": b"a draft's"}), ORIGIN)
+    draft = await storage.drafts.add(replace(PHOTO, images={"image": b"a draft's"}), ORIGIN)
     back_up(folder, file, pictures=False)
     assert members(file) == [FILENAME, "inputs", "inputs"]
     restore(tmp_path / "new", file)
     async with Storage.open(tmp_path / "new") as kept:
-        assert not await kept.archive.has_pictures(over.id)
+        assert not await kept.history.has_pictures(over.id)
         assert (await kept.job(over.id)).request == (await storage.job(over.id)).request
         assert await kept.inputs(waiting.id) == PHOTO.images
-        assert await kept.draft_images(draft.id) == {"image": b"a draft's"}
-    assert await storage.archive.has_pictures(over.id)
+        assert await kept.drafts.images(draft.id) == {"image": b"a draft's"}
+    assert await storage.history.has_pictures(over.id)
 
 
 async def test_what_is_deleted_while_files_are_copied_is_deleted_in_it_too(
@@ -141,7 +141,7 @@ async def test_what_is_deleted_while_files_are_copied_is_deleted_in_it_too(
 ) -> None:
     over = await made(storage)
     waiting = await queued(storage, request=PHOTO)
-    draft = await storage.add_draft(OLD_PHOTO, ORIGIN)
+    draft = await storage.drafts.add(OLD_PHOTO, ORIGIN)
     other = await queued(storage)
     for name in ("images", "inputs"):
         for each in (folder / name).iterdir():
@@ -149,9 +149,9 @@ async def test_what_is_deleted_while_files_are_copied_is_deleted_in_it_too(
     assert back_up(folder, file) == Contents(jobs=2, unfinished=1, files=0)
     restore(tmp_path / "new", file)
     async with Storage.open(tmp_path / "new") as kept:
-        assert not await kept.archive.has_pictures(over.id)
+        assert not await kept.history.has_pictures(over.id)
         assert [job.id for job in await kept.unfinished_jobs()] == [other.id]
-        for gone in (kept.job(waiting.id), kept.draft(draft.id)):
+        for gone in (kept.job(waiting.id), kept.drafts.get(draft.id)):
             with pytest.raises(JobError):
                 await gone
 

@@ -148,7 +148,7 @@ async def test_a_button_of_an_earlier_process_answers_before_this_one_has_sent_a
     )
     result = await scene.alice.click(left, label="Cancel")
     assert result.response is not None
-    assert result.response.content == "This job is not known any more."
+    assert result.response.content == "This job is not known any more. Please send a new command."
     assert result.response.ephemeral
 
 

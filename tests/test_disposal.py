@@ -83,12 +83,12 @@ async def test_an_input_stays_as_long_as_anything_else_needs_it(
     storage: Storage, tmp_path: Path
 ) -> None:
     first, second = [await made(storage, request=PHOTO) for _ in range(2)]
-    draft = await storage.add_draft(PHOTO, ORIGIN)
+    draft = await storage.drafts.add(PHOTO, ORIGIN)
     await storage.disposal.delete(first.id)
     assert await storage.inputs(second.id) == PHOTO.images
     await storage.disposal.delete(second.id)
-    assert await storage.draft_images(draft.id) == PHOTO.images
-    await storage.remove_draft(draft.id)
+    assert await storage.drafts.images(draft.id) == PHOTO.images
+    await storage.drafts.remove(draft.id)
     assert files(tmp_path) == []
 
 
@@ -134,14 +134,14 @@ async def test_nothing_of_a_server_is_left_and_nothing_else_is_touched(
 ) -> None:
     for guild_id in (HOME, AWAY):
         await made(storage, guild_id=guild_id)
-        await storage.add_draft(PHOTO, replace(ORIGIN, guild_id=guild_id))
+        await storage.drafts.add(PHOTO, replace(ORIGIN, guild_id=guild_id))
         await storage.settings.change(guild_id, 0, {"keep_days": 3}, user_id=BOB)
         await storage.departures.note(guild_id, 0, NOW)
     await storage.disposal.delete_guild(HOME)
     assert await tables(storage) == dict.fromkeys(
         (*("jobs", "images", "inputs", "drafts"), *("usage", "settings", "settings_log")), 1
     ) | {"departures": 1}
-    assert await storage.archive.guild_ids() == [AWAY]
+    assert await storage.history.guild_ids() == [AWAY]
     assert len(files(tmp_path)) == 2
 
 
@@ -151,7 +151,7 @@ async def test_a_member_goes_from_one_server_and_stays_in_the_other(
     kept = await made(storage, guild_id=AWAY)
     others = await made(storage, user_id=BOB)
     await made(storage)
-    await storage.add_draft(PHOTO, ORIGIN)
+    await storage.drafts.add(PHOTO, ORIGIN)
     await storage.settings.change(HOME, 0, {"keep_days": 3}, user_id=ALICE)
     await storage.departures.note(HOME, ALICE, NOW)
     await storage.disposal.delete_member(ALICE, HOME)
@@ -174,7 +174,7 @@ async def test_messages_of_what_a_member_deletes_are_noted_the_latest_first(
     private = await made(storage, message_id=40, private=True)
     theirs = await made(storage, message_id=50, user_id=BOB)
     for each, message_id in ((job, 22), (job, 21), (private, 44), (theirs, 55)):
-        await storage.archive.note_post(each.id, OTHER, message_id)
+        await storage.history.note_post(each.id, OTHER, message_id)
     await storage.disposal.delete(job.id)
     assert await storage.disposal.messages() == [(OTHER, 22), (OTHER, 21), (PICTURES, 20)]
     await storage.disposal.strike_message(22)
@@ -186,7 +186,7 @@ async def test_messages_of_what_a_member_deletes_are_noted_the_latest_first(
 
 async def test_messages_of_what_has_had_its_time_stay(storage: Storage) -> None:
     for guild_id in (HOME, AWAY):
-        await storage.archive.note_post((await made(storage, guild_id=guild_id)).id, OTHER, 5)
+        await storage.history.note_post((await made(storage, guild_id=guild_id)).id, OTHER, 5)
     await storage.disposal.delete_expired(HOME, NOW * 2)
     await storage.disposal.delete_member(ALICE, AWAY)
     assert await storage.disposal.messages() == []
@@ -215,7 +215,7 @@ async def test_over_the_limit_the_oldest_files_go_and_the_requests_stay(
     assert await storage.disposal.delete_files(in_use - 1) == 1
     assert await storage.disposal.delete_files(in_use - 2 * of_one) == 1
     assert bytes_in_use(tmp_path) == 2 * of_one
-    kept = [await storage.archive.has_pictures(job.id) for job in jobs]
+    kept = [await storage.history.has_pictures(job.id) for job in jobs]
     assert kept == [False, False, True, True]
     assert (await storage.job(jobs[0].id)).request == jobs[0].request
     with pytest.raises(StorageError):
@@ -229,7 +229,7 @@ async def test_an_input_goes_with_the_last_job_that_it_is_for_and_comes_back_wit
     old, new = [await made(storage, request=PHOTO) for _ in range(2)]
     await storage.disposal.delete_files(len(b"a photo") + len(b"picture 7"))
     assert await storage.inputs(old.id) == PHOTO.images
-    assert await storage.archive.has_pictures(new.id)
+    assert await storage.history.has_pictures(new.id)
     await storage.disposal.delete_files(0)
     with pytest.raises(StorageError):
         await storage.inputs(old.id)
@@ -273,6 +273,6 @@ async def test_a_crash_between_rows_and_files_is_made_good(
         with pytest.raises(StorageError):
             await storage.disposal.delete_files(0)
     assert len(files(tmp_path)) == 2
-    assert not await storage.archive.has_pictures(emptied.id)
+    assert not await storage.history.has_pictures(emptied.id)
     assert await storage.disposal.remove_orphans(NOW * 2) == 2
     assert files(tmp_path) == []

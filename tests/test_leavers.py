@@ -178,7 +178,7 @@ async def test_the_data_of_a_server_goes_a_month_after_the_bot(
     await watch.sweep()
     assert await jobs_left(storage) == [kept]
     assert not (await storage.settings.at(AWAY)).private
-    assert AWAY not in await storage.archive.guild_ids()
+    assert AWAY not in await storage.history.guild_ids()
     assert await noted(scene) == []
 
 

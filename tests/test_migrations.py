@@ -190,8 +190,8 @@ async def test_attached_images_and_drafts_are_still_there(tmp_path: Path, versio
         job = await storage.job(5)
         assert (job.request, job.inputs) == (FILL, ("image",))
         assert await storage.inputs(5) == {"image": b"a photo"}
-        draft = await storage.draft(1)
-        assert await storage.draft_images(1) == {"image": b"a photo"}
+        draft = await storage.drafts.get(1)
+        assert await storage.drafts.images(1) == {"image": b"a photo"}
     assert (job.attempts, job.nonce) == ((2, "result-1") if version >= 3 else (0, None))
     assert (draft.request, draft.origin.private, draft.origin.look) == (FILL, True, Look())
 

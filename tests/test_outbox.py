@@ -72,7 +72,7 @@ async def test_what_nobody_takes_to_the_last_is_over_and_stays_in_the_history(
     over = await comes_to_be(storage, job, "failed")
     assert over.error == UNDELIVERED
     assert [type(event) for event in mailbox.of(job)] == [Result, Ended] * 3
-    assert await storage.archive.has_pictures(job.id)
+    assert await storage.history.has_pictures(job.id)
     assert await storage.result(over) == result_for(REQUEST)
     await storage.disposal.delete(job.id)
 

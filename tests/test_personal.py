@@ -55,10 +55,10 @@ async def live(storage: Storage, user_id: int = ALICE) -> None:
     job = await queued(storage, user_id=user_id)
     await storage.finish_job(job.id, replace(result_for(REQUEST), control_image=b"its edges"))
     await queued(storage, user_id=user_id, request=PHOTO, token="the way to its message")
-    await storage.add_draft(PHOTO, replace(ORIGIN, user_id=user_id))
+    await storage.drafts.add(PHOTO, replace(ORIGIN, user_id=user_id))
     await storage.settings.change(HOME, 0, {"private": True}, user_id=user_id)
     await storage.departures.note(AWAY, user_id, 5.0)
-    await storage.archive.note_post(job.id, PICTURES, user_id + 5)
+    await storage.history.note_post(job.id, PICTURES, user_id + 5)
 
 
 async def test_a_member_of_whom_nothing_is_known_has_nothing(storage: Storage) -> None:

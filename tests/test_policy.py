@@ -14,8 +14,9 @@ from bot.errors import Refused
 from bot.inference.sweeps import compare, parse, swept, variations
 from bot.inference.tools import FAMILIES
 from bot.inference.types import Region, Request, Sweep
-from bot.policy import Admission, Policy, Visit
+from bot.policy import Admission, Policy
 from bot.records import Origin
+from bot.rules import Visit
 from bot.storage import Storage
 
 from .doubles import result_for

@@ -175,13 +175,13 @@ async def test_images_of_a_job_that_could_not_be_recorded_are_taken_back(
 
 
 async def test_a_draft_is_adjusted_and_then_removed_once(storage: Storage, tmp_path: Path) -> None:
-    draft = await storage.add_draft(FILL, ORIGIN)
+    draft = await storage.drafts.add(FILL, ORIGIN)
     assert (draft.request, draft.origin) == (replace(FILL, images={}), ORIGIN)
-    adjusted = await storage.adjust_draft(draft.id, ("feather",))
+    adjusted = await storage.drafts.adjust(draft.id, ("feather",))
     assert adjusted.request.region is not None
     assert adjusted.request.region.adjustments == ("feather",)
-    assert await storage.draft_images(draft.id) == FILL.images
-    removals = [storage.remove_draft(draft.id) for _ in range(2)]
+    assert await storage.drafts.images(draft.id) == FILL.images
+    removals = [storage.drafts.remove(draft.id) for _ in range(2)]
     _, refused = await asyncio.gather(*removals, return_exceptions=True)
     assert isinstance(refused, JobError)
     assert "expired" in str(refused)
@@ -189,16 +189,16 @@ async def test_a_draft_is_adjusted_and_then_removed_once(storage: Storage, tmp_p
 
 
 async def test_removing_a_draft_leaves_the_files_that_a_job_needs(storage: Storage) -> None:
-    draft, job = await storage.add_draft(FILL, ORIGIN), await storage.add_job(FILL, ORIGIN)
-    await storage.remove_draft(draft.id)
+    draft, job = await storage.drafts.add(FILL, ORIGIN), await storage.add_job(FILL, ORIGIN)
+    await storage.drafts.remove(draft.id)
     assert await storage.inputs(job.id) == FILL.images
 
 
 async def test_all_drafts_are_found_until_they_are_removed(storage: Storage) -> None:
-    first, second = [await storage.add_draft(FILL, ORIGIN) for _ in range(2)]
-    assert await storage.drafts() == [first, second]
-    await storage.remove_draft(first.id)
-    assert await storage.drafts() == [second]
+    first, second = [await storage.drafts.add(FILL, ORIGIN) for _ in range(2)]
+    assert await storage.drafts.all() == [first, second]
+    await storage.drafts.remove(first.id)
+    assert await storage.drafts.all() == [second]
 
 
 async def test_a_job_that_ended_otherwise_says_why(storage: Storage) -> None:

@@ -20,7 +20,7 @@ from bot.cogs._help_texts import BUTTONS, LIMITS, OVERVIEW, PURPOSES
 from bot.cogs._visit import visit
 from bot.colours import ACCENT
 from bot.examples import EXAMPLES
-from bot.i18n import _, listed, number
+from bot.i18n import N_, _, listed, number
 from bot.inference.tools import Tool
 from bot.inference.types import Request
 from bot.settings import ServerSettings
@@ -28,6 +28,10 @@ from bot.units import format_seconds
 
 ALT_TEXT = 256
 """Characters that Discord takes for a picture among components."""
+NO_TOOL = N_(
+    "No tool is switched on here. Whoever manages the server can change that with"
+    " `/settings panel`."
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -108,7 +112,7 @@ def _overview(place: Here) -> Page:
         )
         files.append(file)
     if not files:
-        items.append(TextDisplay(_("No tool is switched on here.")))
+        items.append(TextDisplay(_(NO_TOOL)))
     if others := _others(place):
         items.append(TextDisplay(_("Besides there are {commands}.", commands=listed(others))))
     items += [TextDisplay(_origin(place)), Separator(), TextDisplay(_limits(place))]

@@ -10,10 +10,10 @@ from typing import Any, Literal, Self, cast
 
 import discord
 
-from bot.archive import Page, Search
 from bot.captions import ALT_TEXT_LIMIT, alt_text, caption, varied
 from bot.colours import ACCENT, accent
 from bot.facts import facts, lines
+from bot.history import Page, Search
 from bot.i18n import N_, _
 from bot.inference.tools import TOOLS
 from bot.records import Job, result_of

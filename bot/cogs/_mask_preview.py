@@ -84,7 +84,7 @@ async def show_preview(
         request = replace(admission.request, images=files)
         picture = await bot.previews.render(files["image"], files.get("mask"), region)
         asked = origin(interaction, message_id, admission)
-        draft = await bot.storage.add_draft(request, asked)
+        draft = await bot.storage.drafts.add(request, asked)
         message = mask_preview(draft, picture)
         await interaction.edit_original_response(**message.arguments(_buttons(draft)))
 
@@ -134,7 +134,7 @@ class MaskButton(
             await self._act(interaction)
 
     async def _act(self, interaction: discord.Interaction[FluxBot]) -> None:
-        draft = await interaction.client.storage.draft(self._draft_id)
+        draft = await interaction.client.storage.drafts.get(self._draft_id)
         if interaction.user.id != draft.origin.user_id:
             raise JobError(_("Only the member who asked for this preview can use its buttons."))
         match self._verb:
@@ -169,12 +169,12 @@ async def _adjust(
     await interaction.response.defer()
     bot = interaction.client
     async with _turn(bot, draft_id):
-        draft = await bot.storage.draft(draft_id)
+        draft = await bot.storage.drafts.get(draft_id)
         assert draft.request.region is not None
         region = change(draft.request.region)
-        images = await bot.storage.draft_images(draft_id)
+        images = await bot.storage.drafts.images(draft_id)
         picture = await bot.previews.render(images["image"], images.get("mask"), region)
-        draft = await bot.storage.adjust_draft(draft_id, region.adjustments)
+        draft = await bot.storage.drafts.adjust(draft_id, region.adjustments)
         message = mask_preview(draft, picture)
         await interaction.edit_original_response(**message.arguments(_buttons(draft)))
 
@@ -207,7 +207,7 @@ async def _paint(interaction: discord.Interaction[FluxBot], draft_id: int) -> No
     """
     bot = interaction.client
     async with _turn(bot, draft_id):
-        draft = await bot.storage.draft(draft_id)
+        draft = await bot.storage.drafts.get(draft_id)
         try:
             await interaction.response.edit_message(**draft_painted(draft).arguments())
             async with _message_for(interaction, draft) as message_id:
@@ -217,7 +217,7 @@ async def _paint(interaction: discord.Interaction[FluxBot], draft_id: int) -> No
             with contextlib.suppress(*FAULTS):
                 await interaction.edit_original_response(**again)
             raise
-        await bot.storage.remove_draft(draft_id)
+        await bot.storage.drafts.remove(draft_id)
 
 
 @asynccontextmanager
@@ -243,7 +243,7 @@ async def _message_for(
 
 async def _submit(interaction: discord.Interaction[FluxBot], draft: Draft, message_id: int) -> None:
     bot, asked = interaction.client, draft.origin
-    request = replace(draft.request, images=await bot.storage.draft_images(draft.id))
+    request = replace(draft.request, images=await bot.storage.drafts.images(draft.id))
     # the rules may have changed since; the cooldown has counted the preview
     async with bot.policy.admission(
         visit(interaction), request, private=asked.private, spoiler=asked.spoiler, counts=False
@@ -258,8 +258,8 @@ async def _submit(interaction: discord.Interaction[FluxBot], draft: Draft, messa
 async def _cancel(interaction: discord.Interaction[FluxBot], draft_id: int) -> None:
     bot = interaction.client
     async with _turn(bot, draft_id):
-        draft = await bot.storage.draft(draft_id)
-        await bot.storage.remove_draft(draft_id)
+        draft = await bot.storage.drafts.get(draft_id)
+        await bot.storage.drafts.remove(draft_id)
         message = draft_ended(draft, _(CANCELLED))
         await interaction.response.edit_message(**message.arguments())
 
@@ -272,7 +272,7 @@ async def end_expired_previews(bot: FluxBot) -> None:
     begun: dict[int, float] | None = None
     while True:
         try:
-            drafts = await bot.storage.drafts()
+            drafts = await bot.storage.drafts.all()
             if begun is None:  # of an earlier process only the time of day tells
                 begun = {draft.id: _begun(draft) for draft in drafts}
             # of this one it does not: it may be set, forward or back, at any moment
@@ -293,7 +293,7 @@ def _begun(draft: Draft) -> float:
 async def _expire(bot: FluxBot, draft: Draft) -> None:
     async with _turn(bot, draft.id):
         with contextlib.suppress(JobError):  # painted or cancelled in the last moment
-            await bot.storage.remove_draft(draft.id)
+            await bot.storage.drafts.remove(draft.id)
             await _say_expired(bot, draft)
 
 

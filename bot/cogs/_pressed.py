@@ -109,7 +109,7 @@ async def _was_made_in_public(interaction: discord.Interaction[FluxBot], job: Jo
     storage, names = interaction.client.storage, set(job.inputs)
     if job.request.region is not None and job.request.region.words is not None:
         names.discard("mask")
-    for name, source_id, position in await storage.archive.public_sources(job.id):
+    for name, source_id, position in await storage.history.public_sources(job.id):
         if position not in hidden(await storage.job(source_id)):
             names.discard(name)
     return not names

@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 import discord
 
-from bot.archive import Sight
 from bot.client import FluxBot
 from bot.cogs._visit import is_age_restricted
 from bot.errors import Refused
+from bot.history import Sight
 from bot.i18n import _
 from bot.records import Job
 

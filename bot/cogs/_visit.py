@@ -9,7 +9,7 @@ import discord
 from bot.client import FluxBot
 from bot.i18n import N_, _
 from bot.inference.tools import Family
-from bot.policy import Visit
+from bot.rules import Visit
 
 NEEDED = {
     "view_channel": N_("see messages"),

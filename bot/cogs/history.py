@@ -14,7 +14,6 @@ import discord
 from discord import app_commands
 from discord.ext import commands
 
-from bot.archive import Sight
 from bot.client import FluxBot, answering
 from bot.cogs._history_view import (
     PAGE,
@@ -31,6 +30,7 @@ from bot.cogs._pressed import chosen, inputs_of
 from bot.cogs._sight import moderators_sight, own_sight
 from bot.cogs._submit import acknowledge, submit
 from bot.errors import JobError, Refused
+from bot.history import Sight
 from bot.i18n import N_, _
 from bot.inference.regions import encodable
 from bot.inference.tools import TOOLS
@@ -64,7 +64,7 @@ NOT_KEPT = N_(
     "The pictures of job {id} are not kept any more. Use again makes them anew from the same seed."
 )
 DELETED = N_("Job {id} is deleted.")
-NO_PICTURES = N_("Job {id} made no pictures.")
+NO_PICTURES = N_("Job {id} made no pictures. Use again asks for them once more.")
 NOT_THEIRS = N_("Another member attached images to this, which stay theirs.")
 ATTACH = N_("Attach images of your own to a new command.")
 
@@ -183,7 +183,7 @@ async def _act(
         await interaction.response.defer()
         await _show_page(interaction, place, before=verb == "newer")
         return
-    job = await interaction.client.storage.archive.find(seen, job_id)
+    job = await interaction.client.storage.history.find(seen, job_id)
     match verb:
         case "job":
             again: tuple[Verb, ...] = ("again",) if _may_use_again(interaction, job) else ()
@@ -205,10 +205,10 @@ async def _show_page(
     storage = interaction.client.storage
     seen, search = sight(interaction, place), place.search(interaction.channel_id)
     if before:
-        page = await storage.archive.page_before(seen, search, start=place.start, count=PAGE)
+        page = await storage.history.page_before(seen, search, start=place.start, count=PAGE)
     else:
         start = place.start or None
-        page = await storage.archive.page(seen, search, start=start, count=PAGE)
+        page = await storage.history.page(seen, search, start=start, count=PAGE)
     small = [
         each for job in page.jobs for each in await thumbnails(storage, job, side=SMALL, at_most=1)
     ]
@@ -252,7 +252,7 @@ async def result_arguments(interaction: discord.Interaction[FluxBot], job: Job) 
     storage = interaction.client.storage
     if job.outcome is None:
         raise JobError(_(NO_PICTURES, id=job.id))
-    if not await storage.archive.has_pictures(job.id):
+    if not await storage.history.has_pictures(job.id):
         raise JobError(_(NOT_KEPT, id=job.id))
     result = await storage.result(job)
     return (await shown(job, result, interaction.filesize_limit)).arguments()

@@ -12,7 +12,6 @@ import discord
 from discord import app_commands
 from discord.ext import commands
 
-from bot.archive import Sight
 from bot.captions import caption
 from bot.client import FluxBot, answering
 from bot.cogs._attachments import attached, pictures_of, read
@@ -23,6 +22,7 @@ from bot.cogs.history import result_arguments
 from bot.colours import ACCENT, accent
 from bot.errors import JobError, RequestError
 from bot.facts import Fact, asked, facts
+from bot.history import Sight
 from bot.i18n import N_, _, counted
 from bot.inference.previews import MaskPreviews
 from bot.inference.tools import TOOLS
@@ -75,7 +75,7 @@ class UndoButton(
     async def callback(self, interaction: discord.Interaction[FluxBot]) -> None:  # type: ignore[override]
         """Show it."""
         async with answering(interaction):
-            job = await interaction.client.storage.archive.find(
+            job = await interaction.client.storage.history.find(
                 wide_sight(interaction), self._job_id
             )
             await acknowledge(interaction, private=True)
@@ -100,7 +100,7 @@ async def own_job(
     bot = interaction.client
     if bot.user is None or message.author.id != bot.user.id:
         return None
-    job = await bot.storage.archive.of_message(message.id)
+    job = await bot.storage.history.of_message(message.id)
     if job is None:
         return await _named_job(interaction, message)
     if job.outcome is None:
@@ -117,7 +117,7 @@ async def _named_job(
     if number is None:
         return None
     try:
-        job = await interaction.client.storage.archive.find(wide_sight(interaction), number)
+        job = await interaction.client.storage.history.find(wide_sight(interaction), number)
     except JobError:
         return None
     # the jobs of another data folder had the same numbers
@@ -126,13 +126,13 @@ async def _named_job(
 
 async def job_arguments(interaction: discord.Interaction[FluxBot], job: Job) -> dict[str, Any]:
     """Return the arguments of an edit that shows how the pictures of a job were made."""
-    archive = interaction.client.storage.archive
-    ancestors, sight = await archive.ancestors(job.id), wide_sight(interaction)
+    history = interaction.client.storage.history
+    ancestors, sight = await history.ancestors(job.id), wide_sight(interaction)
     known = _known(job)
     if ancestors:
         lines = [_ancestor_line(each, sight) for each in ancestors[:MOST_PARENTS]]
         known.append(Fact(N_("Made from"), joined(lines), inline=False))
-    if children := await archive.children(job.id):
+    if children := await history.children(job.id):
         words = counted("{n} later job", "{n} later jobs", children)
         known.append(Fact(N_("Taken up by"), words))
     seen = [each.id for each in ancestors if each.id in job.parents and sees(sight, each)]

@@ -81,7 +81,7 @@ async def sources(
     Of the bot's own they are those that it keeps: what it has sent may be a grid, or a JPEG.
     """
     job = await own_job(interaction, message)
-    if job is not None and await interaction.client.storage.archive.has_pictures(job.id):
+    if job is not None and await interaction.client.storage.history.has_pictures(job.id):
         if kept := _of_job(interaction, job):
             return kept
         raise RequestError(_("This message shows no pictures."), _("Choose one that does."))

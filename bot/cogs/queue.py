@@ -19,7 +19,7 @@ from bot.errors import JobError
 from bot.i18n import N_, _, counted, percent, speaking
 from bot.inference.tools import TOOLS
 from bot.inference.types import Stage
-from bot.jobs import Jobs
+from bot.jobs import OVER, Jobs
 from bot.messages import joined
 from bot.records import Job
 from bot.turns import Place, Running
@@ -83,7 +83,9 @@ class Queue(commands.Cog):
         else:
             chosen = []
         if not chosen:
-            raise JobError(_("You have no job that waits or runs."))
+            raise JobError(
+                _("You have no job that waits or runs. `/history` shows those that are done.")
+            )
         await acknowledge(interaction, private=True)
         for each in chosen:
             await jobs.cancel(each.id, cancelled_by(interaction, each))
@@ -218,7 +220,7 @@ def may_cancel(interaction: discord.Interaction[FluxBot], job: Job) -> bool:
 def _allowed(interaction: discord.Interaction[FluxBot], jobs: Jobs, job_id: int) -> Job:
     job = next((job for job in jobs.unfinished() if job.id == job_id), None)
     if job is None:
-        raise JobError(_("This is not waiting or running any more, so it cannot be cancelled."))
+        raise JobError(_(OVER))
     if not may_cancel(interaction, job):
         raise JobError(_(NOT_TO_CANCEL))
     return job

@@ -49,7 +49,7 @@ async def draft(scene: Scene) -> int:
     """Return a preview of Alice's."""
     job = await queued(scene.app.storage, user_id=scene.alice.id, private=True)
     request = replace(REQUEST, tool="fill", prompt=SECRET, region=Region(area="left"))
-    return (await scene.app.storage.add_draft(request, job.origin)).id
+    return (await scene.app.storage.drafts.add(request, job.origin)).id
 
 
 def forged(job_id: int) -> list[str]:
@@ -109,7 +109,7 @@ async def test_a_preview_is_nobodys_but_its_members(
     answer = told(await press(held_scene, held_scene.bob, f"mask:{verb}:{number}"))
     assert "Only the member who asked for this preview can use its buttons." in answer
     watch.check()
-    assert (await held_scene.app.storage.draft(number)).request.region == Region(area="left")
+    assert (await held_scene.app.storage.drafts.get(number)).request.region == Region(area="left")
 
 
 @pytest.mark.parametrize("name", TEMPLATES)

@@ -208,6 +208,7 @@ async def test_a_cancel_that_comes_too_late_says_so(scene: Scene) -> None:
     result = await scene.alice.click(late, label="Cancel")
     assert [m.content for m in result.followups] == [
         "This is not waiting or running any more, so it cannot be cancelled."
+        " `/queue` shows what is."
     ]
 
 

@@ -104,7 +104,7 @@ async def test_a_channel_that_has_other_tools_says_so(held_scene: Scene) -> None
 async def test_without_any_tool_it_says_that_and_the_rest(scene: Scene) -> None:
     await set_rules(scene, tools=["krea"])  # which the tiny family has no weights for
     message = await ask(scene)
-    assert "No tool is switched on here." in said(message)
+    assert "No tool is switched on here. Whoever manages the server" in said(message)
     assert message.attachments == []
     assert limits(message)
 

@@ -307,7 +307,9 @@ async def test_a_forged_button_reaches_nobody_elses_job(
     job = await job_of(held_scene, held_scene.alice, **about)
     forged = await forge(held_scene, HistoryButton(verb, job.id, Place()))
     sentence = await pressed(held_scene, held_scene.bob, forged, LABELS[verb])
-    assert sentence == "This job is not in your history here, or not any more."
+    assert sentence == (
+        "This job is not in your history here, or not any more. `/history` shows what is."
+    )
     assert await held_scene.app.storage.job(job.id) == job
     assert held.started == []
 
@@ -385,7 +387,7 @@ async def test_a_job_without_pictures_is_a_sentence(held_scene: Scene) -> None:
     message = await history(held_scene)
     await choose(held_scene, message, job)
     sentence = await pressed(held_scene, held_scene.alice, message, "Show")
-    assert sentence == "Job 1 made no pictures."
+    assert sentence == "Job 1 made no pictures. Use again asks for them once more."
 
 
 async def test_use_again_is_a_new_job_with_the_same_seed_and_images(
@@ -502,7 +504,7 @@ async def test_a_deleted_job_takes_along_what_was_posted_of_it_elsewhere(
     channel = held_scene.app.client.get_channel(held_scene.channel.id)
     assert isinstance(channel, discord.TextChannel)
     copy, other = await channel.send("its copy"), await channel.send("something else")
-    await held_scene.app.storage.archive.note_post(job.id, channel.id, copy.id)
+    await held_scene.app.storage.history.note_post(job.id, channel.id, copy.id)
     message = await history(held_scene)
     await choose(held_scene, message, job)
     await held_scene.alice.click(message, label="Delete")

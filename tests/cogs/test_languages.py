@@ -25,7 +25,7 @@ FRENCH = {
     "Being painted": "En cours",
     "nothing": "rien",
     ("{n} waiting", "{n} waiting"): ("{n} en attente", "{n} en attente"),
-    "This is not waiting or running any more, so it cannot be cancelled.": (
+    "This is not waiting or running any more, so it cannot be cancelled. `/queue` shows what is.": (
         "Cela n'attend plus et ne tourne plus, on ne peut donc pas l'annuler."
     ),
     "History": "Historique",

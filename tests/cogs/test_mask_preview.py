@@ -13,7 +13,7 @@ import pytest
 import simcord
 from PIL import Image
 
-from bot import storage
+from bot import drafts
 from bot.cogs import _mask_preview
 from bot.cogs._mask_preview import EXPIRED, LABELS
 from bot.errors import JobError
@@ -209,7 +209,7 @@ async def test_of_clicks_in_quick_succession_none_is_lost(held_scene: Scene) -> 
     preview = await fill(held_scene)
     await held_scene.click_at_once(preview, "Grow", "Grow", "Feather", "Grow")
     assert description(preview).endswith("The mask is grown ×2, feathered, grown.")
-    draft = await held_scene.app.storage.draft(1)
+    draft = await held_scene.app.storage.drafts.get(1)
     assert draft.request.region == Region(adjustments=("grow", "grow", "feather", "grow"))
 
 
@@ -267,7 +267,7 @@ async def test_a_preview_expires_by_itself(
 ) -> None:
     with monkeypatch.context() as patch:
         eleven_minutes_ago = SimpleNamespace(time=lambda: time.time() - 660)
-        patch.setattr(storage, "time", eleven_minutes_ago)
+        patch.setattr(drafts, "time", eleven_minutes_ago)
         preview = await fill(held_scene)
     grow = await left_over(held_scene, "Grow")
     async with restarted(held_scene, held_scene.app.client.settings, held) as scene:
@@ -286,7 +286,7 @@ async def test_a_preview_expires_though_the_clock_is_set_back(
     held_scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(storage, "time", SimpleNamespace(time=lambda: time.time() + 3600))
+        patch.setattr(drafts, "time", SimpleNamespace(time=lambda: time.time() + 3600))
         preview = await fill(held_scene)
     monkeypatch.setattr(_mask_preview, "LIFETIME", 0.1)
     await until(lambda: EXPIRED in description(preview))
@@ -326,7 +326,7 @@ async def test_a_preview_that_its_member_has_closed_expires_all_the_same(
     held_scene.env.inject_error("PATCH", "/webhooks/*/*/messages/*", status=404, code=10008)
     monkeypatch.setattr(_mask_preview, "LIFETIME", 0.0)
     async with asyncio.timeout(10):
-        while await held_scene.app.storage.drafts():
+        while await held_scene.app.storage.drafts.all():
             await asyncio.sleep(0.02)
 
 
@@ -348,7 +348,7 @@ async def test_what_cannot_be_shown_is_one_sentence_and_leaves_nothing_behind(
     result = await held_scene.alice.slash(held_scene.channel, "fill", **arguments)
     assert refusal(held_scene, result).startswith(sentence)
     with pytest.raises(JobError):
-        await held_scene.app.storage.draft(1)
+        await held_scene.app.storage.drafts.get(1)
 
 
 async def find_words(scene: Scene, finder: MaskFinder, **options: Any) -> simcord.InteractionResult:
@@ -445,7 +445,7 @@ async def test_words_for_what_is_not_there_are_one_sentence_and_nothing_is_paint
     assert held_scene.env.errors
     assert held.started == []
     with pytest.raises(JobError):
-        await held_scene.app.storage.draft(1)
+        await held_scene.app.storage.drafts.get(1)
 
 
 async def test_a_mask_beside_words_is_refused(held_scene: Scene, finder: MaskFinder) -> None:

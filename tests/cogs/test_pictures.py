@@ -41,7 +41,7 @@ async def choose(
 
 
 async def job_of(scene: Scene, message: simcord.ResponseMessage) -> Job:
-    job = await scene.app.storage.archive.of_message(message.id)
+    job = await scene.app.storage.history.of_message(message.id)
     assert job is not None
     return job
 

@@ -75,7 +75,7 @@ async def set_rules(scene: Scene, **values: Any) -> None:
 
 
 async def job_of(scene: Scene, message: simcord.ResponseMessage) -> Job:
-    job = await scene.app.storage.archive.of_message(message.id)
+    job = await scene.app.storage.history.of_message(message.id)
     assert job is not None
     return job
 
@@ -233,10 +233,10 @@ async def test_every_button_works_three_levels_deep_also_after_a_restart(
             assert "Info" in _labels(message)
         assert description(await press(again, third, "Info"))
         last = await job_of(again, message)
-        assert [each.id for each in await again.app.storage.archive.ancestors(last.id)] == [3, 2, 1]
+        assert [each.id for each in await again.app.storage.history.ancestors(last.id)] == [3, 2, 1]
         asked = await press(again, third, "Delete")
         await again.alice.click(asked, label="Delete for good")
-        assert await again.app.storage.archive.of_message(third.id) is None
+        assert await again.app.storage.history.of_message(third.id) is None
 
 
 async def test_a_form_that_was_open_at_a_restart_is_read_all_the_same(
@@ -363,7 +363,7 @@ async def test_only_its_member_or_a_moderator_deletes_and_is_asked_first(scene: 
         assert asked.ephemeral
         assert (await job_of(scene, first)).id == 1
     await scene.moderator.click(asked, label="Delete for good")
-    assert await scene.app.storage.archive.of_message(first.id) is None
+    assert await scene.app.storage.history.of_message(first.id) is None
 
 
 async def test_when_the_files_are_swept_it_says_so_and_again_still_works(scene: Scene) -> None:

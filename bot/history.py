@@ -7,11 +7,15 @@ from dataclasses import dataclass
 
 from bot.database import Database
 from bot.errors import JobError
-from bot.i18n import _
+from bot.i18n import N_, _
 from bot.records import ENDED_AT, SELECT_JOBS, Job, read_job
 
 LAST = 2**63 - 1
 """The highest number that a row can have."""
+
+OUT_OF_SIGHT = N_(
+    "This job is not in your history here, or not any more. `/history` shows what is."
+)
 
 MOST_ANCESTORS = 50
 """Jobs that are named as those from whose pictures one was made."""
@@ -77,7 +81,7 @@ class Page:
     has_older: bool
 
 
-class Archive:
+class History:
     """Finds jobs in a database; what is not in somebody's sight is not there for them."""
 
     def __init__(self, database: Database) -> None:
@@ -113,7 +117,7 @@ class Archive:
         where, values = _conditions(sight, EVERYTHING)
         rows = await self._database.rows(f"{SELECT_JOBS} WHERE {where} AND id = ?", *values, job_id)
         if not rows:
-            raise JobError(_("This job is not in your history here, or not any more."))
+            raise JobError(_(OUT_OF_SIGHT))
         return read_job(rows[0])
 
     async def of_message(self, message_id: int) -> Job | None:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from bot.archive import EVERYTHING, Page, Search, Sight
 from bot.errors import JobError
+from bot.history import EVERYTHING, Page, Search, Sight
 from bot.storage import Storage
 from tests.doubles import result_for
 from tests.records import ALICE, AWAY, BOB, HIDDEN, HOME, OTHER, PICTURES, REQUEST, made, queued
@@ -24,7 +24,7 @@ async def storage(tmp_path: Path) -> AsyncIterator[Storage]:
 
 
 async def found(storage: Storage, sight: Sight, search: Search = EVERYTHING) -> list[int]:
-    return numbers(await storage.archive.page(sight, search, count=100))
+    return numbers(await storage.history.page(sight, search, count=100))
 
 
 def numbers(page: Page) -> list[int]:
@@ -78,8 +78,8 @@ async def test_one_job_is_found_by_those_alone_who_have_it_in_sight(storage: Sto
     ]
     for sight in sights:
         with pytest.raises(JobError, match="not in your history here"):
-            await storage.archive.find(sight, job.id)
-    assert await storage.archive.find(Sight(user_id=BOB, guild_id=HOME), job.id) == job
+            await storage.history.find(sight, job.id)
+    assert await storage.history.find(Sight(user_id=BOB, guild_id=HOME), job.id) == job
 
 
 @pytest.mark.parametrize(
@@ -116,36 +116,36 @@ async def test_filters_are_all_met_at_once(storage: Storage) -> None:
 
 async def test_pages_lead_on_and_back_without_gaps(storage: Storage) -> None:
     ids = [(await made(storage)).id for _ in range(7)][::-1]
-    first = await storage.archive.page(MINE, count=3)
+    first = await storage.history.page(MINE, count=3)
     assert (numbers(first), first.has_newer, first.has_older) == (ids[:3], False, True)
-    second = await storage.archive.page(MINE, start=ids[3], count=3)
+    second = await storage.history.page(MINE, start=ids[3], count=3)
     assert (numbers(second), second.has_newer, second.has_older) == (ids[3:6], True, True)
-    third = await storage.archive.page(MINE, start=ids[6], count=3)
+    third = await storage.history.page(MINE, start=ids[6], count=3)
     assert (numbers(third), third.has_newer, third.has_older) == (ids[6:], True, False)
-    back = await storage.archive.page_before(MINE, EVERYTHING, start=ids[6], count=3)
+    back = await storage.history.page_before(MINE, EVERYTHING, start=ids[6], count=3)
     assert numbers(back) == ids[3:6]
 
 
 async def test_back_to_what_is_less_than_a_page_is_the_first_page(storage: Storage) -> None:
     ids = [(await made(storage)).id for _ in range(4)][::-1]
-    back = await storage.archive.page_before(MINE, EVERYTHING, start=ids[1], count=3)
+    back = await storage.history.page_before(MINE, EVERYTHING, start=ids[1], count=3)
     assert (numbers(back), back.has_newer) == (ids[:3], False)
 
 
 async def test_a_job_is_known_by_its_message(storage: Storage) -> None:
     job = await made(storage, message_id=77)
-    assert await storage.archive.of_message(77) == job
-    assert await storage.archive.of_message(78) is None
+    assert await storage.history.of_message(77) == job
+    assert await storage.history.of_message(78) is None
 
 
 async def test_a_message_of_a_job_that_was_deleted_meanwhile_is_deleted_too(
     storage: Storage,
 ) -> None:
     job = await made(storage)
-    await storage.archive.note_post(job.id, OTHER, 8)
+    await storage.history.note_post(job.id, OTHER, 8)
     assert await storage.disposal.messages() == []
     await storage.disposal.delete_expired(HOME, 1e12)
-    await storage.archive.note_post(job.id, OTHER, 9)
+    await storage.history.note_post(job.id, OTHER, 9)
     assert await storage.disposal.messages() == [(OTHER, 9)]
 
 
@@ -156,10 +156,10 @@ async def test_the_chain_of_parents_goes_back_to_the_first_picture(storage: Stor
     parent = await made(storage, request=edit)
     (edited,) = (await storage.result(parent)).images
     child = await made(storage, request=replace(edit, images={"image": edited}))
-    chain = await storage.archive.ancestors(child.id)
+    chain = await storage.history.ancestors(child.id)
     assert [job.id for job in chain] == [parent.id, grandparent.id]
-    assert await storage.archive.children(grandparent.id) == 1
-    assert await storage.archive.children(child.id) == 0
+    assert await storage.history.children(grandparent.id) == 1
+    assert await storage.history.children(child.id) == 0
 
 
 async def test_a_loop_of_parents_comes_to_an_end(storage: Storage) -> None:
@@ -167,19 +167,19 @@ async def test_a_loop_of_parents_comes_to_an_end(storage: Storage) -> None:
     for child, parent in zip(jobs, jobs[1:] + jobs[:1], strict=True):
         sql = "INSERT INTO parents VALUES (?, ?)"
         await storage._database.change(sql, child.id, parent.id)
-    assert len(await storage.archive.ancestors(jobs[0].id)) == 3
+    assert len(await storage.history.ancestors(jobs[0].id)) == 3
 
 
 async def test_pictures_are_kept_from_when_they_are_made_until_their_files_go(
     storage: Storage,
 ) -> None:
     job = await queued(storage)
-    assert not await storage.archive.has_pictures(job.id)
+    assert not await storage.history.has_pictures(job.id)
     await storage.finish_job(job.id, result_for(job.request))
     await storage.mark_delivered(job.id)
-    assert await storage.archive.has_pictures(job.id)
+    assert await storage.history.has_pictures(job.id)
     await storage.disposal.delete_files(0)
-    assert not await storage.archive.has_pictures(job.id)
+    assert not await storage.history.has_pictures(job.id)
 
 
 async def test_servers_and_members_with_data_are_known(storage: Storage) -> None:
@@ -188,6 +188,6 @@ async def test_servers_and_members_with_data_are_known(storage: Storage) -> None
     await made(storage, user_id=BOB)
     await made(storage, user_id=BOB, guild_id=None)
     await storage.settings.change(AWAY, 0, {"keep_days": 3}, user_id=BOB)
-    assert await storage.archive.guild_ids() == [HOME, AWAY]
-    assert await storage.archive.member_count() == 2
-    assert await storage.archive.members(start=1, count=5) == [(HOME, BOB)]
+    assert await storage.history.guild_ids() == [HOME, AWAY]
+    assert await storage.history.member_count() == 2
+    assert await storage.history.members(start=1, count=5) == [(HOME, BOB)]
