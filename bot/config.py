@@ -92,7 +92,7 @@ class Settings:
     host_memory_gb: float | None = variable(
         None,
         positive,
-        f"{GIGABYTES}, or empty for three quarters of what the machine has",
+        f"{GIGABYTES}, or empty for three quarters of what the machine or its container has",
         "Weights to keep in host memory while others are on the GPU",
     )
     quantization: Quantization = choice(

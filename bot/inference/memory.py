@@ -9,6 +9,7 @@ from pathlib import Path
 import psutil
 import torch
 
+from bot.inference.containers import host_memory
 from bot.inference.types import MemoryStats, Weights
 
 GIB = 2**30
@@ -64,15 +65,14 @@ def device_budget(device: torch.device, gigabytes: float | None) -> int:
 
 def host_budget(gigabytes: float | None) -> int:
     """Return the bytes of weights that may wait in host memory, by default 3/4 of it."""
-    return int(gigabytes * GB) if gigabytes is not None else psutil.virtual_memory().total * 3 // 4
+    return int(gigabytes * GB) if gigabytes is not None else host_memory()[1] * 3 // 4
 
 
 def capacity(device: torch.device) -> tuple[int, int]:
     """Return the free and the total bytes of a device, of the host where it shares its memory."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)
-    host = psutil.virtual_memory()
-    return host.available, host.total
+    return host_memory()
 
 
 def device_name(device: torch.device) -> str:
