@@ -14,6 +14,7 @@ from transformers import AutoImageProcessor, AutoModelForImageClassification
 
 from bot.errors import ClassifierUnavailable, ModelUnavailable
 from bot.i18n import ENGLISH, N_, speaking
+from bot.inference.protocol import WorkerOptions
 from bot.inference.repositories import Repositories
 from bot.inference.tools import FAMILIES, UNSAFE_LABELS
 
@@ -108,6 +109,16 @@ class Classifier:
         """Log the reason, which may name a folder, and return what members read."""
         _log.error("the classifier %s cannot be used: %s", self._repo_id, reason)
         return ClassifierUnavailable(SEE_LOG)
+
+
+def build_classifier(options: WorkerOptions) -> Classifier:
+    """Return the classifier that the settings name, if they do."""
+    return Classifier(
+        options.classifier,
+        labels=options.classifier_labels,
+        token=options.hf_token,
+        notes=options.store_folder,
+    )
 
 
 def _first_line(error: Exception) -> str:

@@ -117,9 +117,9 @@ class Hub:
     def files(self, repo_id: str, folder: str, *, weights: bool) -> list[HubFile]:
         """Return the files of a folder, with or without its weights; raise ModelUnavailable.
 
-        The models of a built-in family have none.
+        There are none of what is no repository of the hub, as the models of a built-in family.
         """
-        if self._repositories.family.folder is not None:
+        if not self._repositories.is_on_the_hub(repo_id):
             return []
         ends = (*BESIDE_WEIGHTS, WEIGHTS) if weights else BESIDE_WEIGHTS
         return [

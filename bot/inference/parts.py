@@ -37,7 +37,7 @@ from bot.inference.types import Quantization
 _log = logging.getLogger(__name__)
 
 
-DEPTH_ESTIMATOR, SEGMENTER = "depth_estimator", "segmenter"
+DEPTH_ESTIMATOR, SEGMENTER, CLASSIFIER = "depth_estimator", "segmenter", "classifier"
 """Parts that have a repository to themselves."""
 
 QUANTIZED = frozenset({"transformer", "text_encoder_2", "image_encoder", "image_embedder"})
@@ -66,7 +66,7 @@ class Key(NamedTuple):
     @property
     def folder(self) -> str:
         """The folder of the weights in their repository."""
-        return "" if self.part in (DEPTH_ESTIMATOR, SEGMENTER) else self.part
+        return "" if self.part in (DEPTH_ESTIMATOR, SEGMENTER, CLASSIFIER) else self.part
 
     @property
     def is_quantized(self) -> bool:

@@ -13,9 +13,10 @@ from huggingface_hub.utils import disable_progress_bars
 
 from bot.errors import NotPrepared
 from bot.inference.checksums import Checksums
+from bot.inference.classifier import build_classifier
 from bot.inference.downloads import Downloads, minding_the_disk
 from bot.inference.hub_files import Hub, HubFile, snapshot
-from bot.inference.parts import SEGMENTER, Key, Parts
+from bot.inference.parts import CLASSIFIER, SEGMENTER, Key, Parts
 from bot.inference.plans import Need, check_rooms, rooms
 from bot.inference.progress import Progress, show_progress
 from bot.inference.protocol import WorkerOptions
@@ -81,16 +82,16 @@ class Preparation:
         self._checksums = Checksums(store, progress)
         self.hub = Hub(self._repositories, noting=not rehearsal)
         self._downloads = Downloads(self._repositories, progress)
+        self._classifier = build_classifier(options)
         family = self._pipelines.family
         self.tools = [choose_tool(family, name) for name in names] or list(family.tools().values())
         self._quantized, self._to_quantize = 0, 0
 
     def repositories(self, tool: Tool) -> list[str]:
         """Return the repositories of the hub that a tool reads; a built-in family reads none."""
-        if self._repositories.family.folder is not None:
-            return []
         beside = [repo_id for repo_id, _ in _folders_beside(tool)]
-        return list(dict.fromkeys([*(key.repo_id for key in self._keys(tool)), *beside]))
+        read = dict.fromkeys([*(key.repo_id for key in self._keys(tool)), *beside])
+        return [repo_id for repo_id in read if self._repositories.is_on_the_hub(repo_id)]
 
     def needs(self, *tools: Tool, leaving_out: Collection[str] = ()) -> list[Need]:
         """Return what tools need and what of it is there, in the order in which it is prepared.
@@ -142,6 +143,8 @@ class Preparation:
         self._pipelines.load_all(tool, "8-bit")
         if tool.name == "fill":
             build_segmenter(self._options).load()
+        if self._options.classifier is not None:
+            self._classifier.load()
         self.progress.say(f"{tool.title} is ready.")
 
     def _make_at_8_bits(self, need: Need) -> None:
@@ -193,6 +196,8 @@ class Preparation:
         keys = self._pipelines.keys(tool, "8-bit")
         if tool.name == "fill":
             keys.append(Key(self._options.segmenter, SEGMENTER, "None"))
+        if self._options.classifier is not None:
+            keys.append(Key(self._options.classifier, CLASSIFIER, "None"))
         return keys
 
     def _need(self, key: Key) -> Need:

@@ -44,7 +44,7 @@ class Repositories:
 
         To be called while `reaching` it.
         """
-        if self.notes is None or not self._is_on_the_hub(repo_id):
+        if self.notes is None or not self.is_on_the_hub(repo_id):
             return None
         return pinned(self.notes, repo_id, lambda: self._newest(repo_id))
 
@@ -76,7 +76,7 @@ class Repositories:
         Without `weights` only what is beside them is sure to be there. What is in folders below is
         not the part's.
         """
-        if not self._is_on_the_hub(repo_id):
+        if not self.is_on_the_hub(repo_id):
             return Path(self.family.location(repo_id)) / part
         inside = f"{part}/" if part else ""
         ends = (*BESIDE_WEIGHTS, WEIGHTS) if weights else BESIDE_WEIGHTS
@@ -99,7 +99,8 @@ class Repositories:
         config = try_to_load_from_cache(repo_id, name, revision=revision)
         return Path(config).parent if isinstance(config, str) else None
 
-    def _is_on_the_hub(self, repo_id: str) -> bool:
+    def is_on_the_hub(self, repo_id: str) -> bool:
+        """Tell whether a repository is the hub's, and no folder of this machine."""
         return self.family.folder is None and not Path(repo_id).is_dir()
 
     def _newest(self, repo_id: str) -> str:

@@ -122,16 +122,15 @@ def build_engine(options: WorkerOptions) -> tuple[Engine, Pipelines]:
     """Import torch, choose the device and return the engine on it, with its pipelines."""
     pipelines = build_pipelines(options)
 
-    from bot.inference.classifier import Classifier
+    from bot.inference.classifier import build_classifier
     from bot.inference.engine import Engine
 
-    classifier = Classifier(
-        options.classifier,
-        labels=options.classifier_labels,
-        token=options.hf_token,
-        notes=options.store_folder,
+    engine = Engine(
+        pipelines,
+        pipelines.device,
+        previews=options.previews,
+        classifier=build_classifier(options),
     )
-    engine = Engine(pipelines, pipelines.device, previews=options.previews, classifier=classifier)
     return engine, pipelines
 
 

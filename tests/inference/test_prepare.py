@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 from diffusers import FluxTransformer2DModel
+from transformers import ViTConfig, ViTForImageClassification, ViTImageProcessorPil
 
 from bot.inference.prepare import delete_originals
 from bot.inference.store import Source
@@ -42,19 +43,22 @@ print(result.size, result.quantization, result.made_with["revision"])
 """
 
 
-FIND = """
+LOOK = """
 import sys
 from pathlib import Path
 from PIL import Image
+from bot.inference.classifier import build_classifier
 from bot.inference.protocol import WorkerOptions
 from bot.inference.segmentation import build_segmenter
 
 picture = Image.new("RGB", (128, 128), "white")
 picture.paste("red", (32, 32, 96, 96))
-options = WorkerOptions(family="flux", store_folder=Path(sys.argv[1]))
+options = WorkerOptions(family="flux", store_folder=Path(sys.argv[1]), classifier=sys.argv[2])
 mask = build_segmenter(options).find(picture, "the red square")
-print(mask.getpixel((64, 64)), mask.getpixel((16, 16)))
+(unsafe,) = build_classifier(options).unsafe([picture])
+print(mask.getpixel((64, 64)), mask.getpixel((16, 16)), 0 < unsafe < 1)
 """
+CLASSIFIER = "Falconsai/nsfw_image_detection"
 
 
 IMPATIENT = """
@@ -145,6 +149,16 @@ def serve_in_shards(folder: Path) -> None:
     transformer.save_pretrained(schnell / "transformer", max_shard_size="2MB")
 
 
+def serve_classifier(folder: Path) -> None:
+    """Write a classifier into a folder, which has learnt nothing yet."""
+    labels = {"id2label": {0: "normal", 1: "NSFW"}, "label2id": {"normal": 0, "NSFW": 1}}
+    size = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    config = ViTConfig(image_size=32, patch_size=8, intermediate_size=64, **size, **labels)
+    ViTForImageClassification(config).save_pretrained(folder / "nsfw_image_detection")
+    processor = ViTImageProcessorPil(size={"height": 32, "width": 32})
+    processor.save_pretrained(folder / "nsfw_image_detection")
+
+
 @pytest.fixture
 async def machine(tmp_path: Path) -> AsyncIterator[Machine]:
     async with serve_hub(Path(TINY)) as hub:
@@ -166,13 +180,32 @@ async def test_what_is_prepared_paints_without_hub_and_originals(machine: Machin
     assert machine.hub.sent == []
 
 
-async def test_with_fill_comes_what_finds_words_in_pictures(machine: Machine) -> None:
+async def test_with_the_tools_come_the_models_that_look_at_pictures(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine.hub.folder = machine.home / "served"
+    shutil.copytree(Path(TINY), machine.hub.folder)
+    serve_classifier(machine.hub.folder)
+    monkeypatch.setenv("CLASSIFIER", CLASSIFIER)
+    code, output = await machine.prepare("--dry-run", "fill")
+    assert code == 0, output
+    assert CLASSIFIER in output
     code, output = await machine.prepare("fill")
     assert code == 0, output
-    assert "clipseg-rd64-refined" in machine.hub.sent
-    code, output = await machine.run("-c", FIND, str(machine.weights), offline=True)
+    assert {"clipseg-rd64-refined", "nsfw_image_detection"} <= set(machine.hub.sent)
+    code, output = await machine.run("-c", LOOK, str(machine.weights), CLASSIFIER, offline=True)
     assert code == 0, output
-    assert output.splitlines()[-1] == "255 0"
+    assert output.splitlines()[-1] == "255 0 True"
+
+
+async def test_a_classifier_in_a_folder_is_not_asked_of_the_hub(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    serve_classifier(machine.home)
+    monkeypatch.setenv("CLASSIFIER", str(machine.home / "nsfw_image_detection"))
+    code, output = await machine.prepare("--dry-run", "schnell")
+    assert code == 0, output
+    assert "nsfw_image_detection" not in output
 
 
 async def test_originals_stay_for_those_who_want_full_precision(machine: Machine) -> None:
