@@ -8,10 +8,15 @@ from dataclasses import asdict, replace
 
 from bot.database import Database
 from bot.errors import JobError
-from bot.i18n import _
+from bot.i18n import N_, _
 from bot.inference.types import Adjustment, Request
 from bot.inputs import Inputs, record_inputs
 from bot.records import Draft, Origin, read_draft
+
+OVER = N_(
+    "This preview is over: it was painted or cancelled, or has expired. "
+    "Please send the command once more for another."
+)
 
 
 class Drafts:
@@ -39,7 +44,7 @@ class Drafts:
         """Return a draft; raise JobError if there is none of that id."""
         rows = await self._database.rows("SELECT * FROM drafts WHERE id = ?", draft_id)
         if not rows:
-            raise JobError(_("This preview has expired. Please send the command once more."))
+            raise JobError(_(OVER))
         return read_draft(rows[0])
 
     async def all(self) -> list[Draft]:

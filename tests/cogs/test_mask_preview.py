@@ -244,7 +244,7 @@ async def test_cancel_takes_picture_and_buttons_away(held_scene: Scene, held: He
     assert held.started == []
     late = await held_scene.alice.click(grow, label="Grow")
     assert late.response is not None
-    assert late.response.content.startswith("This preview has expired.")
+    assert late.response.content.startswith("This preview is over: ")
 
 
 async def test_no_other_member_can_use_the_buttons(held_scene: Scene, held: HeldExecutor) -> None:
@@ -278,7 +278,7 @@ async def test_a_preview_expires_by_itself(
         assert button_labels(young) == BUTTONS
         late = await scene.alice.click(grow, label="Grow")
         assert late.response is not None
-        assert late.response.content.startswith("This preview has expired.")
+        assert late.response.content.startswith("This preview is over: ")
         assert late.response.ephemeral
 
 
