@@ -63,12 +63,6 @@ class Scheduler:
         self._clock = 0.0
         self._seen: float | None = None
 
-    def __len__(self) -> int:
-        return len(self._waiting)
-
-    def __contains__(self, job_id: object) -> bool:
-        return job_id in self._waiting
-
     def add(self, job: Waiting) -> None:
         """Let a job wait behind those of its member that came before it."""
         if job.id in self._waiting:
