@@ -18,7 +18,9 @@ import pytest
 from diffusers import FluxTransformer2DModel
 from transformers import ViTConfig, ViTForImageClassification, ViTImageProcessorPil
 
-from bot.inference.prepare import delete_originals
+from bot.inference.prepare import Preparation, delete_originals
+from bot.inference.progress import show_progress
+from bot.inference.protocol import WorkerOptions
 from bot.inference.store import Source
 from bot.inference.tools import FAMILIES
 from tests.hub import COMMIT, Hub, serve_hub
@@ -187,9 +189,6 @@ async def test_with_the_tools_come_the_models_that_look_at_pictures(
     shutil.copytree(Path(TINY), machine.hub.folder)
     serve_classifier(machine.hub.folder)
     monkeypatch.setenv("CLASSIFIER", CLASSIFIER)
-    code, output = await machine.prepare("--dry-run", "fill")
-    assert code == 0, output
-    assert CLASSIFIER in output
     code, output = await machine.prepare("fill")
     assert code == 0, output
     assert {"clipseg-rd64-refined", "nsfw_image_detection"} <= set(machine.hub.sent)
@@ -198,14 +197,16 @@ async def test_with_the_tools_come_the_models_that_look_at_pictures(
     assert output.splitlines()[-1] == "255 0 True"
 
 
-async def test_a_classifier_in_a_folder_is_not_asked_of_the_hub(
-    machine: Machine, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    serve_classifier(machine.home)
-    monkeypatch.setenv("CLASSIFIER", str(machine.home / "nsfw_image_detection"))
-    code, output = await machine.prepare("--dry-run", "schnell")
-    assert code == 0, output
-    assert "nsfw_image_detection" not in output
+def test_a_classifier_in_a_folder_is_not_asked_of_the_hub(tmp_path: Path) -> None:
+    def read(classifier: str) -> set[str]:
+        options = WorkerOptions(
+            family="flux", device="cpu", store_folder=tmp_path, classifier=classifier
+        )
+        work = Preparation(options, ["schnell"], show_progress(), keep_originals=False)
+        return set(work.repositories(*work.tools))
+
+    assert read(CLASSIFIER) - read(str(tmp_path)) == {CLASSIFIER}
+    assert str(tmp_path) not in read(str(tmp_path))
 
 
 async def test_originals_stay_for_those_who_want_full_precision(machine: Machine) -> None:
