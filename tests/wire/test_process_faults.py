@@ -74,7 +74,7 @@ def clock(tmp_path_factory: pytest.TempPathFactory) -> Clock:
 @pytest_asyncio.fixture(loop_scope="module")
 async def clocked(discord: FakeDiscord, operator: Operator, clock: Clock) -> BotProcess:
     """Return a bot on that clock, which soon deletes what is too old."""
-    haste = "bot.retention.FIRST=6 bot.cogs._mask_preview.SWEEP_SECONDS=0.5"
+    haste = "bot.retention.FIRST=12 bot.cogs._mask_preview.SWEEP_SECONDS=0.5"
     return await operator.running(FAKE_CLOCK=str(clock.file), HASTE=haste)
 
 
