@@ -7,6 +7,7 @@ import logging
 import secrets
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
 import aiohttp
@@ -17,17 +18,19 @@ from discord.ext import commands
 from bot.config import Settings
 from bot.errors import BotError, ConfigurationError, StorageError, defect_sentence
 from bot.i18n import _, best_language, speak
-from bot.inference.executor import Executor
-from bot.inference.finder import MaskFinder
-from bot.inference.previews import MaskPreviews
 from bot.inference.tools import FAMILIES, Family
-from bot.jobs import Jobs
-from bot.leavers import Leavers
-from bot.policy import Policy
 from bot.presses import Presses
-from bot.removals import Removals
-from bot.storage import Storage
 from bot.translator import CatalogueTranslator
+
+if TYPE_CHECKING:
+    from bot.inference.executor import Executor
+    from bot.inference.finder import MaskFinder
+    from bot.inference.previews import MaskPreviews
+    from bot.jobs import Jobs
+    from bot.leavers import Leavers
+    from bot.policy import Policy
+    from bot.removals import Removals
+    from bot.storage import Storage
 
 _log = logging.getLogger(__name__)
 

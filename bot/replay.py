@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from math import log10
+from math import inf, log10
 from typing import Literal
 
-import numpy as np
-from PIL import Image
+from PIL import Image, ImageChops
 
 from bot.errors import JobError, StorageError, UnusableImage
 from bot.i18n import N_, _, listed, number
@@ -54,8 +53,8 @@ OTHER_PIXELS: Mapping[Cause, str] = {
     ),
 }
 
-BAND = 64
-"""Rows that are compared at a time: all of a large picture would take gigabytes."""
+LEVELS = 256
+"""Of a channel of a picture."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -115,21 +114,20 @@ def _compare_all(before: Sequence[bytes], after: Sequence[bytes]) -> list[Differ
 def _compare(old: Image.Image, new: Image.Image) -> Difference | None:
     if old.size != new.size:
         return None
-    counts = sum(_distances(old, new, top) for top in range(0, old.height, BAND))
-    levels = np.arange(256)
-    squared = float(np.average(levels**2, weights=counts))
+    histogram = ImageChops.difference(old, new).histogram()
+    # of each channel in turn; how often each level is there in all of them
+    counts = [sum(histogram[level::LEVELS]) for level in range(LEVELS)]
+    squared = _mean([level**2 for level in range(LEVELS)], counts)
     return Difference(
-        largest=int(np.flatnonzero(counts).max()),
-        mean=float(np.average(levels, weights=counts)),
-        psnr=10 * log10(255**2 / squared) if squared else float("inf"),
+        largest=max(level for level in range(LEVELS) if counts[level]),
+        mean=_mean(range(LEVELS), counts),
+        psnr=10 * log10((LEVELS - 1) ** 2 / squared) if squared else inf,
     )
 
 
-def _distances(old: Image.Image, new: Image.Image, top: int) -> np.ndarray:
-    """Return how often each difference from 0 to 255 is there in a band of two pictures."""
-    box = (0, top, old.width, min(top + BAND, old.height))
-    pixels = [np.asarray(each.crop(box)) for each in (old, new)]
-    return np.bincount((np.maximum(*pixels) - np.minimum(*pixels)).ravel(), minlength=256)
+def _mean(values: Iterable[int], counts: Sequence[int]) -> float:
+    """Return the mean of values that are there so many times each."""
+    return sum(value * count for value, count in zip(values, counts, strict=True)) / sum(counts)
 
 
 def _why(outcome: Mapping[str, object], result: Result) -> tuple[Cause, list[str]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 import logging
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import BrokenExecutor
 from functools import cache
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -91,7 +91,7 @@ class MaskFinder:
             raise
         except TimeoutError as error:
             raise self._unavailable(_("it took too long. Please try again.")) from error
-        except BrokenProcessPool as error:
+        except BrokenExecutor as error:
             raise self._unavailable(_("its process ended. Please try again.")) from error
 
     def _unavailable(self, reason: str) -> ModelUnavailable:

@@ -18,8 +18,7 @@ import sys
 import threading
 from asyncio import Future, Task, TimerHandle
 from collections.abc import Callable, Iterator
-from concurrent.futures import CancelledError, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import BrokenExecutor, CancelledError
 from contextlib import contextmanager
 from functools import partial
 from typing import TypeVar, TypeVarTuple
@@ -50,7 +49,7 @@ class Sandbox:
         self._prepare = prepare
         self._idle = idle
         self._turn = asyncio.Lock()
-        self._pool: ProcessPoolExecutor | None = None
+        self._pool: concurrent.futures.ProcessPoolExecutor | None = None
         self._warming: Future[None] | None = None
         self._timer: TimerHandle | None = None
         self._ending: Task[None] | None = None
@@ -67,7 +66,7 @@ class Sandbox:
         """Return what a function returns there, in the language that is spoken here.
 
         Raises what it raises, TimeoutError where it takes longer than `seconds`, which do not count
-        the start of the process, and BrokenProcessPool where that ends over it.
+        the start of the process, and BrokenExecutor where that ends over it.
         """
         async with self._turn:
             self._stop_timer()
@@ -79,8 +78,8 @@ class Sandbox:
     def open(self) -> None:
         """Start a process without waiting for it, and not in the loop: that takes a while."""
         if self._closed:
-            raise BrokenProcessPool(f"{self._name}: no process is started any more")
-        pool = self._pool = ProcessPoolExecutor(
+            raise BrokenExecutor(f"{self._name}: no process is started any more")
+        pool = self._pool = concurrent.futures.ProcessPoolExecutor(
             max_workers=1,
             mp_context=multiprocessing.get_context("spawn"),
             initializer=_begin,
@@ -109,13 +108,13 @@ class Sandbox:
             _log.warning("%s: gave up after %g s", self._name, seconds)
             await self._replace()
             raise
-        except BrokenProcessPool:
+        except BrokenExecutor:
             _log.warning("%s: the process ended in the midst of its work", self._name)
             await self._replace()
             raise
         except asyncio.CancelledError:
             if not _being_cancelled():
-                raise BrokenProcessPool(f"{self._name}: it was closed meanwhile") from None
+                raise BrokenExecutor(f"{self._name}: it was closed meanwhile") from None
             # nobody waits for it, but the next one would
             await self._replace()
             raise
@@ -126,12 +125,12 @@ class Sandbox:
             return pool.submit(_speaking, language(), call)
         except RuntimeError:
             # it died while nobody used it, by the hand of the system, which is no file's fault and
-            # a BrokenProcessPool; or it was ended, by one that was closed
+            # a BrokenExecutor; or it was ended, by one that was closed
             await self._replace()
             pool = await self._ready()
             return pool.submit(_speaking, language(), call)
 
-    async def _ready(self) -> ProcessPoolExecutor:
+    async def _ready(self) -> concurrent.futures.ProcessPoolExecutor:
         """Return the pool once its process is prepared."""
         if self._pool is None:
             self.open()
@@ -169,7 +168,7 @@ def reading_pictures() -> Iterator[None]:
         raise UnusableImage(
             _("The attached picture takes too long to read."), _("Save it anew as PNG or JPEG.")
         ) from error
-    except BrokenProcessPool as error:
+    except BrokenExecutor as error:
         raise UnusableImage(
             _("The attached picture could not be read."), _("Save it anew as PNG or JPEG.")
         ) from error
@@ -199,7 +198,7 @@ def _being_cancelled() -> bool:
     return task is not None and task.cancelling() > 0
 
 
-async def _end(pool: ProcessPoolExecutor, warming: Future[None] | None) -> None:
+async def _end(pool: concurrent.futures.ProcessPoolExecutor, warming: Future[None] | None) -> None:
     for process in list((pool._processes or {}).values()):  # kill_workers() in Python 3.14
         process.kill()
     await asyncio.to_thread(pool.shutdown, cancel_futures=True)
@@ -207,10 +206,10 @@ async def _end(pool: ProcessPoolExecutor, warming: Future[None] | None) -> None:
         await asyncio.shield(warming)
 
 
-def _warm(pool: ProcessPoolExecutor) -> None:
+def _warm(pool: concurrent.futures.ProcessPoolExecutor) -> None:
     """Wait until the process of a pool is prepared; if it dies, the next one to use it is told."""
     # RuntimeError: it was closed before it began
-    with contextlib.suppress(BrokenProcessPool, CancelledError, RuntimeError):
+    with contextlib.suppress(BrokenExecutor, CancelledError, RuntimeError):
         pool.submit(_begun).result()
 
 

@@ -9,7 +9,6 @@ from itertools import chain
 
 from PIL import Image
 
-from bot.inference.similarity import WINDOW, ssim, to_pixels
 from bot.inference.sweeps import label
 from bot.inference.types import STAGES, Cell, Request, Result, Sweep
 
@@ -67,6 +66,9 @@ def _likenesses(sweep: Sweep, results: Sequence[Result]) -> list[float | None]:
 
 
 def _likeness(first: bytes, other: bytes) -> float | None:
+    # imported here: the bot starts without numpy
+    from bot.inference.similarity import WINDOW, ssim, to_pixels
+
     pictures = []
     for content in (first, other):
         try:

@@ -7,7 +7,7 @@ import os
 import signal
 import time
 from collections.abc import Callable
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import BrokenExecutor
 from functools import partial
 from pathlib import Path
 
@@ -81,7 +81,7 @@ async def test_what_takes_too_long_is_ended_and_the_next_one_served() -> None:
 
 async def test_what_breaks_it_is_told_so_and_the_next_one_served() -> None:
     sandbox = Sandbox("test", nothing)
-    with pytest.raises(BrokenProcessPool):
+    with pytest.raises(BrokenExecutor):
         await sandbox.run(end, seconds=PLENTY)
     assert await sandbox.run(os.getpid, seconds=PLENTY)
     await sandbox.close()
@@ -94,13 +94,13 @@ async def test_after_the_end_nothing_is_started_for_those_who_still_wait() -> No
     await asyncio.sleep(0)  # the first one works, the second one waits for its turn
     await sandbox.close()
     ends = await asyncio.gather(*runs, return_exceptions=True)
-    assert all(isinstance(each, BrokenProcessPool) for each in ends)
+    assert all(isinstance(each, BrokenExecutor) for each in ends)
     assert sandbox.process_ids == ()
 
 
 async def test_a_process_that_cannot_be_prepared_breaks_and_does_not_hang() -> None:
     sandbox = Sandbox("test", end)
-    with pytest.raises(BrokenProcessPool):
+    with pytest.raises(BrokenExecutor):
         await sandbox.run(os.getpid, seconds=PLENTY)
     await sandbox.close()
 
@@ -119,7 +119,7 @@ async def test_there_the_same_language_is_spoken_as_here(catalogues: Catalogues)
     ("error", "sentence"),
     [
         (TimeoutError(), "The attached picture takes too long to read."),
-        (BrokenProcessPool(), "The attached picture could not be read."),
+        (BrokenExecutor(), "The attached picture could not be read."),
     ],
 )
 def test_what_a_picture_did_to_it_is_a_sentence(error: Exception, sentence: str) -> None:
