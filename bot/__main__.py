@@ -18,14 +18,19 @@ if TYPE_CHECKING:
     from bot.config import Settings
     from bot.inference.protocol import WorkerOptions
 
+COMMAND = "fluxbot"
+"""What the package installs."""
+
 EX_CONFIG = 78
 """The exit code of a wrong setting, as sysexits.h has it: to start again does not help."""
 
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
+    # as it was called: by the installed command, or by Python
+    name = COMMAND if Path(sys.argv[0]).stem == COMMAND else "python -m bot"
     parser = argparse.ArgumentParser(
-        prog="python -m bot", description="A self-hosted Discord bot for the FLUX.1 image tools."
+        prog=name, description="A self-hosted Discord bot for the FLUX.1 image tools."
     )
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bot.__main__ import EX_CONFIG
+from bot.__main__ import EX_CONFIG, build_parser
 
 
 def run(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -34,6 +34,16 @@ def test_help_names_the_commands_and_loads_neither_torch_nor_discord(tmp_path: P
     )
     assert "run" in done.stdout
     assert "playground" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("called", "name"), [("/usr/bin/fluxbot", "fluxbot"), ("bot/__main__.py", "python -m bot")]
+)
+def test_help_shows_the_command_as_it_was_called(
+    called: str, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", [called])
+    assert build_parser().format_usage().startswith(f"usage: {name} [-h]")
 
 
 def test_a_missing_token_is_one_sentence(tmp_path: Path) -> None:
