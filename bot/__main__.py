@@ -174,7 +174,17 @@ def _quiet_worker_options(settings: Settings) -> WorkerOptions:
     return worker_options(settings)
 
 
+def _check_tools(settings: Settings, names: list[str]) -> None:
+    """Raise RequestError for a tool that there is not, before the libraries take their seconds."""
+    from bot.inference.requests import choose_tool
+    from bot.inference.tools import FAMILIES
+
+    for name in names:
+        choose_tool(FAMILIES[settings.flux_models], name)
+
+
 def _prepare(settings: Settings, options: argparse.Namespace) -> int:
+    _check_tools(settings, options.tools)
     try:
         worker_options = _quiet_worker_options(settings)
         how = {"keep_originals": options.keep_originals, "verify": options.verify}
@@ -243,6 +253,7 @@ async def _doctor(*, as_json: bool) -> int:
 
 
 def _benchmark(settings: Settings, options: argparse.Namespace) -> int:
+    _check_tools(settings, options.tools)
     worker_options = _quiet_worker_options(settings)
     from bot.inference.benchmark import Plan, benchmark
 
